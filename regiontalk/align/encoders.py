@@ -62,6 +62,8 @@ class ReluRNN(nn.Module):
 
     def forward(self, inputs: Tensor, mask: Tensor, backward: bool) -> Tensor:
         """(C, T, H) inputs e and (C, T) mask, True = a word, to (C, T, H)."""
+        if torch.compiler.is_compiling():
+            return self._exported(inputs, mask, backward)
         count, length, hidden = inputs.shape
         state = inputs.new_zeros(count, hidden)
         states: list[Tensor] = []
@@ -76,6 +78,30 @@ class ReluRNN(nn.Module):
         if backward:
             states.reverse()
         return torch.stack(states, 1)
+
+    def _exported(self, inputs: Tensor, mask: Tensor, backward: bool) -> Tensor:
+        """`forward` as the one ONNX operator that it is: a loop over words would hold for one length alone.
+
+        Of padding the states are 0, not the last word's; nobody reads them.
+        """
+        count, length, hidden = inputs.shape
+        bias = self.recur.bias
+        # the operator multiplies e_t by a matrix, which eq. 4 does not
+        weights = torch.eye(hidden)[None], self.recur.weight[None]
+        biases = torch.cat([bias, torch.zeros_like(bias)])[None]
+        lengths = mask.sum(1).to(torch.int32)
+        states = torch.onnx.ops.symbolic(
+            "RNN",
+            (inputs.transpose(0, 1), *weights, biases, lengths),
+            {
+                "activations": ["Relu"],
+                "direction": "reverse" if backward else "forward",
+                "hidden_size": hidden,
+            },
+            dtype=inputs.dtype,
+            shape=(length, 1, count, hidden),
+        )
+        return states.squeeze(1).transpose(0, 1)
 
 
 class SentenceEncoder(nn.Module):

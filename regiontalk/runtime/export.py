@@ -82,13 +82,13 @@ def export_runtime(folder: Path) -> list[Path]:
     model = RegionModel.from_folder(folder)
     weights = folder / "model.safetensors"
     stored, made_for = stored_tensors(weights), hash_of(weights)
-    written = []
-    for graph in graphs_of(model):
-        path = graph_file(folder, graph.name)
-        content = _export(graph, model, stored, made_for)
+    contents = {
+        graph_file(folder, graph.name): _export(graph, model, stored, made_for)
+        for graph in graphs_of(model)
+    }
+    for path, content in contents.items():
         atomic_write(path, functools.partial(Path.write_bytes, data=content))
-        written.append(path)
-    return written
+    return list(contents)
 
 
 def store_in_int8(folder: Path) -> None:
@@ -108,27 +108,8 @@ def store_in_int8(folder: Path) -> None:
     model.in_int8().save_pretrained(folder, card)
 
 
-def why_not(model: RegionModel) -> str | None:
-    """What of a model cannot be exported, or None."""
-    sizes, aligner = model.config.extractor, model.config.aligner
-    if sizes.crops is not None:
-        return f"region features of crops ({sizes.crops}) run on torch only"
-    if aligner.sentence == "words" and aligner.cell == "relu":
-        return (
-            "a sentence encoder of rectified recurrences (aligner.cell = relu) runs "
-            "on torch only"
-        )
-    return None
-
-
 def graphs_of(model: RegionModel) -> list[Graph]:
-    """The parts of a model.
-
-    Raises:
-        ValueError: a part does not export.
-    """
-    if (reason := why_not(model)) is not None:
-        raise ValueError(f"model {model.config.name!r}: {reason}")
+    """The parts of a model."""
     vectors = torch.zeros(2, 3, model.extractor.vector_size)
     sentences = [torch.full((2, 5), 4), torch.ones(2, 5, dtype=torch.bool)]
     graphs = [
@@ -274,21 +255,12 @@ def _export(
     """The bytes of one graph, its weights referred to.
 
     Raises:
-        ValueError: it holds a large constant that is no weight of the model.
+        ValueError: torch does not export the part, or it holds a large constant that is no weight
+            of the model.
     """
     from onnxscript import optimizer
 
-    with _quiet():
-        program = torch.onnx.export(
-            _Part(model, graph.part).eval(),
-            tuple(graph.inputs),
-            dynamo=True,
-            optimize=False,  # folding would copy transposed weights into the graph
-            dynamic_shapes=(tuple(_dynamic(axes) for axes in graph.dynamic),),
-            verbose=False,
-        )
-    if program is None:
-        raise ValueError(f"graph {graph.name}: torch exported nothing")
+    program = _traced(graph, model)
     # bounds of clips, shapes and the like become constants: an operator is fused with the
     # convolution before it only where its bounds are; weights are too large and stay
     optimizer.fold_constants(
@@ -315,6 +287,35 @@ def _export(
     proto.metadata_props.add(key=WEIGHTS_KEY, value=made_for)
     content: bytes = proto.SerializeToString()
     return content
+
+
+def _traced(graph: Graph, model: RegionModel) -> Any:
+    """One part as torch exports it.
+
+    Raises:
+        ValueError: it does not; a network that runs on crops may be any of timm's.
+    """
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Part(model, graph.part).eval(),
+                tuple(graph.inputs),
+                dynamo=True,
+                # folding would copy transposed weights into the graph
+                optimize=False,
+                dynamic_shapes=(tuple(_dynamic(axes) for axes in graph.dynamic),),
+                verbose=False,
+            )
+    # torch raises classes of its own for what it cannot trace, and others for what it cannot write
+    except Exception as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise ValueError(
+            f"model {model.config.name!r}: torch cannot export graph {graph.name} ({reason}); "
+            "use the model with --engine torch"
+        ) from error
+    if program is None:
+        raise ValueError(f"graph {graph.name}: torch exported nothing")
+    return program
 
 
 def _should_fold(node: Any) -> bool | None:

@@ -36,6 +36,7 @@ PROVIDERS = {
 }
 # read in one run: enough to be quick, few enough for little memory
 SENTENCES_TOGETHER = 256
+CROPS_TOGETHER = 16  # a network on crops needs a gigabyte for a hundred
 
 
 class OnnxPredictor(Predictor):
@@ -57,9 +58,10 @@ class OnnxPredictor(Predictor):
         """
         config, vocabulary = open_folder(folder, ModelConfig)
         super().__init__(config, vocabulary)
-        self.workers = (threads or usable_cores()) if device == "cpu" else 1
+        self._on_processor = device == "cpu"
+        self.workers = (threads or usable_cores()) if self._on_processor else 1
         self._folder = folder
-        self._sessions: dict[tuple[str, int], Any] = {}
+        self._sessions: dict[tuple[str, int], tuple[Any, list[str]]] = {}
         self._loading = threading.Lock()
         self._providers = find_providers(device)
         self._hash = hash_of(folder / "model.safetensors")
@@ -70,12 +72,15 @@ class OnnxPredictor(Predictor):
     def encode_photos(self, pixels: FloatArray) -> PhotoFeatures:
         """Features of network input (B, 3, S, S).
 
-        One photo is computed by all threads together; of several each thread takes some.
+        On a processor one photo is computed by all threads together, and of several each thread
+        takes one after another: the maps of more do not fit its cache.
         """
-        if len(pixels) == 1:
+        if len(pixels) < 2 or not self._on_processor:
             return PhotoFeatures(*self._run("photo", pixels, threads=self.workers))
-        shares = np.array_split(pixels, min(self.workers, len(pixels)) or 1)
-        tasks = [functools.partial(self._run, "photo", share) for share in shares]
+        tasks = [
+            functools.partial(self._run, "photo", pixels[row : row + 1])
+            for row in range(len(pixels))
+        ]
         outputs = in_parallel(tasks, self.workers)
         return PhotoFeatures(*map(np.concatenate, zip(*outputs, strict=True)))
 
@@ -88,7 +93,7 @@ class OnnxPredictor(Predictor):
             ValueError: a model of precomputed features is asked for other boxes than theirs.
         """
         if self.config.precomputed is None:
-            return self._one("region_features", features.regions, boxes_xyxy)
+            return self._of_boxes("region_features", features, boxes_xyxy)
         count = boxes_xyxy.shape[1]
         if not np.array_equal(features.boxes_xyxy[:, :count], boxes_xyxy):
             raise ValueError(
@@ -142,7 +147,7 @@ class OnnxPredictor(Predictor):
                 attended = boxes_xyxy
             elif attended is None:
                 attended, _ = self.propose(features, generator.regions)
-            inputs.append(self._one("annotations", features.regions, attended))
+            inputs.append(self._of_boxes("annotations", features, attended))
         results = self._run("decoder_start", *inputs)
         cells = len(self._output_names("decoder_step")) - 1 - bool(generator.attention)
         return DecoderState(tuple(results[:cells]), tuple(results[cells:]))
@@ -173,14 +178,27 @@ class OnnxPredictor(Predictor):
         """All weights as they stand on disk, float16."""
         return self._weights
 
+    def _of_boxes(
+        self, graph: str, features: PhotoFeatures, boxes_xyxy: FloatArray
+    ) -> FloatArray:
+        """What a graph makes of boxes (B, N, 4); of crops a few at a time."""
+        if self.config.extractor.crops is None:
+            return self._one(graph, features.regions, boxes_xyxy)
+        columns = max(1, CROPS_TOGETHER // max(1, len(boxes_xyxy)))
+        splits = range(columns, boxes_xyxy.shape[1], columns)
+        chunks = [
+            self._one(graph, features.regions, boxes)
+            for boxes in np.split(boxes_xyxy, splits, axis=1)
+        ]
+        return np.concatenate(chunks, 1)
+
     def _one(self, graph: str, *inputs: Any) -> FloatArray:
         """The only output of a graph."""
         (output,) = self._run(graph, *inputs)
         return output
 
     def _run(self, graph: str, *inputs: Any, threads: int = 1) -> list[FloatArray]:
-        session = self._session(graph, threads)
-        names = [each.name for each in session.get_inputs()]
+        session, names = self._session(graph, threads)
         if len(names) != len(inputs):
             raise ValueError(
                 f"{graph_file(self._folder, graph)}: expected a graph with "
@@ -200,10 +218,10 @@ class OnnxPredictor(Predictor):
         return results
 
     def _output_names(self, graph: str) -> list[str]:
-        return [each.name for each in self._session(graph).get_outputs()]
+        return [each.name for each in self._session(graph)[0].get_outputs()]
 
-    def _session(self, graph: str, threads: int = 1) -> Any:
-        """The session of one graph.
+    def _session(self, graph: str, threads: int = 1) -> tuple[Any, list[str]]:
+        """The session of one graph, and the names of its inputs.
 
         A graph other than the backbone's is small: a second thread gains it nothing, and one
         caption's graphs run beside another's instead (`workers`).
@@ -213,7 +231,9 @@ class OnnxPredictor(Predictor):
         """
         with self._loading:  # two threads that ask for one graph load it once
             if (graph, threads) not in self._sessions:
-                self._sessions[graph, threads] = self._load(graph, threads)
+                session = self._load(graph, threads)
+                names = [each.name for each in session.get_inputs()]
+                self._sessions[graph, threads] = session, names
             return self._sessions[graph, threads]
 
     def _load(self, graph: str, threads: int) -> Any:

@@ -1,6 +1,6 @@
 """The `Predictor` on torch.
 
-For models just trained, for accelerators, and for the parts that do not export.
+For models just trained, for accelerators, and for networks that do not export.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from torch import nn
 
 from regiontalk.model.region_model import RegionModel
 from regiontalk.model.weights import fingerprint
-from regiontalk.runtime.export import export_runtime, why_not
+from regiontalk.runtime.export import export_runtime
 from regiontalk.train.build import build_model
 from regiontalk.train.changes import data_manifest, restart_changed
 from regiontalk.train.checkpoint import Checkpoint, load_checkpoint, steps_done
@@ -200,11 +200,7 @@ def save_for_use(folder: Path, model: RegionModel, card: str, log: Log) -> None:
         log: takes a line where there are no graphs.
     """
     model.folded().save_pretrained(folder, card)
-    reason = why_not(model)
-    if reason is None:
-        try:
-            export_runtime(folder)
-        except ImportError as error:
-            reason = str(error)
-    if reason is not None:
-        log(f"no graphs for use without torch: {reason}")
+    try:
+        export_runtime(folder)
+    except (ImportError, ValueError) as error:
+        log(f"no graphs for use without torch: {error}")

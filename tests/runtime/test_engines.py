@@ -99,8 +99,21 @@ def agree(first: Predictor, second: Predictor) -> None:
     assert first.fingerprint() == second.fingerprint()
 
 
+def changed(
+    make_tiny: Callable[..., RegionModel], changes: dict[str, dict[str, Any]]
+) -> RegionModel:
+    """The tiny model with other sizes and choices of its parts."""
+    tiny = make_tiny()
+    parts = {
+        name: getattr(tiny.config, name).model_copy(update=update)
+        for name, update in changes.items()
+    }
+    config = tiny.config.model_copy(update=parts)
+    return RegionModel(config=config, vocabulary=tiny.vocabulary).eval()
+
+
 @pytest.mark.parametrize(
-    "changes",
+    "generator",
     [
         pytest.param({}, id="attention to the cells of a box"),
         pytest.param(
@@ -117,20 +130,40 @@ def agree(first: Predictor, second: Predictor) -> None:
 )
 def test_both_engines_agree(
     make_tiny: Callable[..., RegionModel],
-    changes: dict[str, Any],
+    generator: dict[str, Any],
     int8: bool,
     tmp_path: Path,
 ) -> None:
-    config = make_tiny().config
-    generator = config.generator.model_copy(update=changes)
-    model = RegionModel(
-        config=config.model_copy(update={"generator": generator}),
-        vocabulary=make_tiny().vocabulary,
-    )
-    path = exported(model.eval(), tmp_path / "model", int8=int8)
+    model = changed(make_tiny, {"generator": generator})
+    path = exported(model, tmp_path / "model", int8=int8)
     decoder = onnx.load(path / "decoder_step.onnx", load_external_data=False)
     operators = [node.op_type for node in decoder.graph.node]
     assert operators.count("MatMulInteger") == (3 if int8 else 0)
+    agree(TorchPredictor(RegionModel.from_folder(path)), OnnxPredictor(path))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(
+            {
+                "aligner": {"cell": "relu", "normalise": False},
+                "generator": {"attention": 0, "cell": "relu", "image": "first"},
+            },
+            id="rectified recurrences",
+        ),
+        pytest.param({"extractor": {"crops": "test_efficientnet"}}, id="crops"),
+    ],
+)
+def test_both_engines_agree_on_the_papers_own_parts(
+    make_tiny: Callable[..., RegionModel],
+    changes: dict[str, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # so that boxes of one photo take several runs
+    monkeypatch.setattr("regiontalk.runtime.onnx_engine.CROPS_TOGETHER", 7)
+    path = exported(changed(make_tiny, changes), tmp_path / "model")
     agree(TorchPredictor(RegionModel.from_folder(path)), OnnxPredictor(path))
 
 
@@ -317,13 +350,25 @@ def test_no_such_device_or_engine(folder: Path) -> None:
 
 
 def test_what_does_not_export_says_so(
-    make_tiny: Callable[..., RegionModel], tmp_path: Path
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = make_tiny()
-    aligner = model.config.aligner.model_copy(update={"cell": "relu"})
-    config = model.config.model_copy(update={"aligner": aligner})
-    RegionModel(config=config, vocabulary=model.vocabulary).folded().save_pretrained(
-        tmp_path / "relu", "# relu\n"
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("no such\noperator")
+
+    monkeypatch.setattr("torch.onnx.export", refuse)
+    monkeypatch.setattr("regiontalk.train.run.export_runtime", export_runtime)
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    expected = (
+        r"model 'tiny': torch cannot export graph embed_regions \(no such operator\); "
+        "use the model with --engine torch"
     )
-    with pytest.raises(ValueError, match=r"aligner.cell = relu\) runs on torch only"):
-        export_runtime(tmp_path / "relu")
+    with pytest.raises(ValueError, match=expected):
+        export_runtime(folder)
+    assert not list(folder.glob("*.onnx"))
+    lines: list[str] = []
+    save_for_use(
+        tmp_path / "trained", RegionModel.from_folder(folder), "# tiny\n", lines.append
+    )
+    assert len(lines) == 1 and "torch cannot export" in lines[0]
+    assert (tmp_path / "trained" / "model.safetensors").is_file()

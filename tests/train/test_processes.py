@@ -23,7 +23,7 @@ from regiontalk.train.processes import ALONE, launched_count, launched_processes
 
 WORKER = Path(__file__).with_name("two_processes.py")
 # Frozen stages alone: a batch norm that learns sees chunks of 16 photos, which twelve do not fill.
-# The cell runs on torch only: no graphs are exported. Dropout is each process's own chance.
+# Dropout is each process's own chance.
 TINY = (
     (Path(__file__).parents[1] / "data/tiny.toml")
     .read_text()
