@@ -14,6 +14,7 @@ smaller library, never a broken one; adding the same photos again goes on from t
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -192,11 +193,17 @@ class PhotoIndex:
         self.check_model(captioner)
         paths = list(dict.fromkeys(os.path.abspath(path) for path in photos))
         report = Added()
-        with self.writing():
+        groups = [paths[first : first + batch] for first in range(0, len(paths), batch)]
+        with self.writing(), ThreadPoolExecutor(1) as ahead:
             known = self.known()
-            for number, start in enumerate(range(0, len(paths), batch), 1):
-                group = paths[start : start + batch]
-                report += self.add_batch(captioner, group, known, captions=captions)
+            # what one thread must do alone leaves the others time to read the next batch
+            read = functools.partial(_changed, known=known, captioner=captioner)
+            reading = [ahead.submit(read, group) for group in groups[:1]]
+            for number, group in enumerate(groups, 1):
+                files, group_report = reading.pop().result()
+                reading = [ahead.submit(read, later) for later in groups[number:][:1]]
+                self._write(captioner, files, captions)
+                report += group_report
                 if number % JOIN == 0:
                     self._store.join()
                 done(len(group))
@@ -226,12 +233,21 @@ class PhotoIndex:
         """
         self.check_model(captioner)
         files, report = _changed(paths, known, captioner)
+        self._write(captioner, files, captions)
+        return report
+
+    def _write(
+        self,
+        captioner: RegionCaptioner,
+        files: Sequence[PhotoFile],
+        captions: int | None,
+    ) -> None:
+        """Compute the rows of files and write them in one commit; nothing where there are none."""
         if files:
             rows = photo_rows(
                 captioner, files, regions=self.about.regions, captions=captions
             )
             self._store.write(rows, self._basis)
-        return report
 
     def known(self) -> dict[str, Stamp]:
         """By what each photo of the library is known to be unchanged, by its path."""
