@@ -80,9 +80,10 @@ class ReluRNN(nn.Module):
         return torch.stack(states, 1)
 
     def _exported(self, inputs: Tensor, mask: Tensor, backward: bool) -> Tensor:
-        """`forward` as the one ONNX operator that it is: a loop over words would hold for one length alone.
+        """`forward` as the one ONNX operator that it is.
 
-        Of padding the states are 0, not the last word's; nobody reads them.
+        A loop over words would hold for one length alone. Of padding the states are 0, not the
+        last word's; nobody reads them.
         """
         count, length, hidden = inputs.shape
         bias = self.recur.bias
