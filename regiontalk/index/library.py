@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -194,19 +194,15 @@ class PhotoIndex:
         paths = list(dict.fromkeys(os.path.abspath(path) for path in photos))
         report = Added()
         groups = [paths[first : first + batch] for first in range(0, len(paths), batch)]
-        with self.writing(), ThreadPoolExecutor(1) as ahead:
-            known = self.known()
-            # what one thread must do alone leaves the others time to read the next batch
-            read = functools.partial(_changed, known=known, captioner=captioner)
-            reading = [ahead.submit(read, group) for group in groups[:1]]
-            for number, group in enumerate(groups, 1):
-                files, group_report = reading.pop().result()
-                reading = [ahead.submit(read, later) for later in groups[number:][:1]]
+        with self.writing():
+            read = functools.partial(_changed, known=self.known(), captioner=captioner)
+            batches = _read_ahead(read, groups)
+            for number, (files, batch_report) in enumerate(batches, 1):
                 self._write(captioner, files, captions)
-                report += group_report
+                report += batch_report
                 if number % JOIN == 0:
                     self._store.join()
-                done(len(group))
+                done(len(groups[number - 1]))
             self._store.join()
         return report
 
@@ -349,6 +345,22 @@ class PhotoIndex:
             words, k, where(below=below, after=after, before=before)
         )
         return best_hits(captioner, query, candidates, k)
+
+
+def _read_ahead(
+    read: Callable[[Sequence[str]], tuple[list[PhotoFile], Added]],
+    groups: Sequence[Sequence[str]],
+) -> Iterator[tuple[list[PhotoFile], Added]]:
+    """What ``read`` makes of each group, the next one read while the last is computed.
+
+    What one thread must do alone, such as writing, leaves the others time for it.
+    """
+    with ThreadPoolExecutor(1) as ahead:
+        reading = [ahead.submit(read, group) for group in groups[:1]]
+        for number in range(1, len(groups) + 1):
+            result = reading.pop().result()
+            reading = [ahead.submit(read, group) for group in groups[number:][:1]]
+            yield result
 
 
 def _changed(

@@ -292,14 +292,13 @@ def beam(
         is_hopeful = hunt.hopeful(
             min(position + 2 + horizon, max_words + 1), length_power
         )
-        all_hopeful = bool(is_hopeful.all())
-        if not all_hopeful:
-            hunt.select(~is_hopeful).report(sentences)
-            hunt = hunt.select(is_hopeful)
-            words, parents = words[is_hopeful], parents[is_hopeful]
-        words = words.ravel()
-        inside_rows = position > 0 and all_hopeful
-        state = reorder(state, parents.ravel(), inside_rows=inside_rows)
+        hunt = hunt.report_finished(is_hopeful, sentences)
+        words = words[is_hopeful].ravel()
+        state = reorder(
+            state,
+            parents[is_hopeful].ravel(),
+            inside_rows=position > 0 and bool(is_hopeful.all()),
+        )
     return sentences
 
 
@@ -396,6 +395,15 @@ class _Hunt(NamedTuple):
         """The rows (R,) bool, True = chosen."""
         arrays: Any = (array[is_chosen] for array in self)
         return _Hunt(*arrays)
+
+    def report_finished(
+        self, is_hopeful: NDArray[np.bool_], results: list[list[Hypothesis]]
+    ) -> _Hunt:
+        """The rows (R,) bool, True = hopeful; the sentences of the others go to their places."""
+        if is_hopeful.all():
+            return self
+        self.select(~is_hopeful).report(results)
+        return self.select(is_hopeful)
 
     def report(self, results: list[list[Hypothesis]]) -> None:
         """Put the sentences of all rows in their places."""
