@@ -34,7 +34,7 @@ from regiontalk.evaluate.captions import evaluate_captions
 from regiontalk.evaluate.correctness import is_region_correct
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.regions import describe_boxes
-from regiontalk.evaluate.result import Interval
+from regiontalk.evaluate.result import Figure, Interval
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.metrics.calibration import reliability
 from regiontalk.model.hub import resolve_model
@@ -71,11 +71,12 @@ def measure(model: str, examples: Sequence[Example]) -> dict[str, float]:
         RIGHT: sum(verdicts) / max(1, len(verdicts)),
         CALIBRATION: reliability(confidences, verdicts, resamples=1).error,
     }
-    values = {
-        name: value.value if isinstance(value, Interval) else value
-        for name, value in figures.items()
-    }
-    return {name: round(100 * (value or 0), 1) for name, value in values.items()}
+    return {name: _in_per_cent(figure) for name, figure in figures.items()}
+
+
+def _in_per_cent(figure: Figure) -> float:
+    value = figure.value if isinstance(figure, Interval) else figure
+    return round(100 * (value or 0), 1)
 
 
 def in_words(figures: Mapping[str, float]) -> str:

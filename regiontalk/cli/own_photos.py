@@ -243,9 +243,13 @@ def _finish(
     _remove_caches(run.out)
     for line in compared.lines:
         log(line)
-    example = photos.dev[0].photo
-    typer.echo(f"regiontalk caption {example} --model {out}")
-    typer.echo(f'RegionCaptioner.from_pretrained("{out}").caption("{example}")')
+    _tell_how_to_use(out, photos.dev[0].photo)
+
+
+def _tell_how_to_use(model: Path, photo: Path) -> None:
+    """The two lines that use a new model."""
+    typer.echo(f"regiontalk caption {photo} --model {model}")
+    typer.echo(f'RegionCaptioner.from_pretrained("{model}").caption("{photo}")')
 
 
 def _remove_caches(folder: Path) -> None:

@@ -187,31 +187,40 @@ def fit_shift(logits: Array, targets: Array) -> float:
 
 
 @torch.no_grad()
-def tell_apart(own: Tensor, others: Tensor) -> nn.Linear:
-    """A linear function that is near 1 on rows of your own (R, F) and near 0 on others (M, F).
+def tell_apart(yours: Tensor, others: Tensor) -> nn.Linear:
+    """A linear function that is near 1 on your rows (R, F) and near 0 on others (M, F).
 
     Ridged least squares, both sides counting alike, in the directions in which the others vary:
     the memory is stored in few, and what your photos have beyond these other photos have as well.
     """
-    own, others = own.double(), others.double()
+    yours, others = yours.double(), others.double()
     mean = others.mean(0)
-    variances, directions = torch.linalg.eigh((others - mean).T @ (others - mean))
-    is_used = variances > MIN_VARIANCE * variances[-1]
-    scales = (variances[is_used] / len(others)).sqrt()
-    basis = directions[:, is_used] / scales  # (F, D)
-    rows = torch.cat([own - mean, others - mean]) @ basis
-    targets = torch.cat([own.new_ones(len(own)), own.new_zeros(len(others))])
-    counts = 0.5 * (targets / len(own) + (1 - targets) / len(others))
-    centre = counts @ rows
-    rows, targets = rows - centre, targets - 0.5
-    gram = (rows * counts[:, None]).T @ rows
-    ridge = DIRECTION_RIDGE * torch.eye(len(gram), dtype=gram.dtype)
-    solution = torch.linalg.solve(gram + ridge, (rows * counts[:, None]).T @ targets)
+    basis = _directions(others - mean)
+    rows = torch.cat([yours - mean, others - mean]) @ basis
+    is_yours = torch.cat([yours.new_ones(len(yours)), yours.new_zeros(len(others))])
+    weights = 0.5 * (is_yours / len(yours) + (1 - is_yours) / len(others))
+    centre = weights @ rows
+    solution = _least_squares(rows - centre, is_yours - 0.5, weights)
     weight = basis @ solution
-    function = nn.Linear(own.shape[1], 1)
+    function = nn.Linear(yours.shape[1], 1)
     function.weight[0] = weight
     function.bias[0] = 0.5 - centre @ solution - mean @ weight
     return function
+
+
+def _least_squares(rows: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The solution (D,) of rows (R, D) for targets (R,), ridged; weights (R,) sum to 1."""
+    weighted = rows * weights[:, None]
+    ridge = DIRECTION_RIDGE * torch.eye(rows.shape[1], dtype=rows.dtype)
+    return torch.linalg.solve(weighted.T @ rows + ridge, weighted.T @ targets)
+
+
+def _directions(rows: Tensor) -> Tensor:
+    """The directions (F, D) in which centred rows (M, F) vary, for a variance of 1 in each."""
+    variances, directions = torch.linalg.eigh(rows.T @ rows)
+    is_used = variances > MIN_VARIANCE * variances[-1]
+    scales = (variances[is_used] / len(rows)).sqrt()
+    return directions[:, is_used] / scales
 
 
 def fit_calibration(
