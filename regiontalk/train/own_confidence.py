@@ -212,7 +212,10 @@ def _least_squares(rows: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """The solution (D,) of rows (R, D) for targets (R,), ridged; weights (R,) sum to 1."""
     weighted = rows * weights[:, None]
     ridge = DIRECTION_RIDGE * torch.eye(rows.shape[1], dtype=rows.dtype)
-    return torch.linalg.solve(weighted.T @ rows + ridge, weighted.T @ targets)
+    solution: Tensor = torch.linalg.solve(
+        weighted.T @ rows + ridge, weighted.T @ targets
+    )
+    return solution
 
 
 def _directions(rows: Tensor) -> Tensor:
@@ -220,7 +223,8 @@ def _directions(rows: Tensor) -> Tensor:
     variances, directions = torch.linalg.eigh(rows.T @ rows)
     is_used = variances > MIN_VARIANCE * variances[-1]
     scales = (variances[is_used] / len(rows)).sqrt()
-    return directions[:, is_used] / scales
+    scaled: Tensor = directions[:, is_used] / scales
+    return scaled
 
 
 def fit_calibration(
