@@ -78,7 +78,7 @@ class Simulation:
         }
         self.test = read_folder(out / "test")[0]
         folder = resolve_model(start)
-        self.base = RegionModel.from_folder(folder)
+        self.base = RegionModel.from_folder(folder).trainable()
         self.memory = None
         if not self.base.config.generator.attention:
             self.memory = Memory.load(folder / MEMORY, self.base.extractor)
