@@ -78,9 +78,13 @@ class Row:
 
 
 def read_stamp(path: str) -> tuple[int, int]:
-    """Size in bytes and time of change in nanoseconds."""
+    """Size in bytes and time of change in nanoseconds.
+
+    A copy may keep the time of the file that it replaces, but not the time at which the system
+    wrote it down (on Windows that of its creation).
+    """
     status = os.stat(path)
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def read_file(
@@ -105,7 +109,7 @@ def read_file(
         content, max_pixels=captioner.max_pixels, at_least=enough, name=path
     )
     taken = photo_date(content, Path(path).name) or datetime.fromtimestamp(
-        modified / 1e9
+        os.stat(path).st_mtime
     ).replace(microsecond=0)
     return PhotoFile(path, Stamp(size, modified, sha256), taken, photo)
 

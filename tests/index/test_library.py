@@ -67,6 +67,24 @@ def test_add_passes_over_what_it_holds(
     ]
 
 
+def test_a_photo_in_the_place_of_another_is_noticed(
+    captioner: RegionCaptioner,
+    library: PhotoIndex,
+    photos: Sequence[Path],
+    paint: Paint,
+    tmp_path: Path,
+) -> None:
+    before = photos[0].stat()
+    paint(78, tmp_path / "other.png")
+    content = (tmp_path / "other.png").read_bytes()
+    photos[0].write_bytes(content.ljust(before.st_size, b"\0")[: before.st_size])
+    os.utime(photos[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = photos[0].stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    report = library.add(captioner, photos)
+    assert report.unchanged == 5 and report.changed + len(report.failed) == 1
+
+
 def test_files_are_joined_meanwhile(
     captioner: RegionCaptioner,
     photos: Sequence[Path],
