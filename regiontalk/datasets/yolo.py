@@ -65,9 +65,9 @@ def read_yolo(folder: Path, split: str) -> tuple[list[Example], DataReport]:
     examples: list[Example] = []
     boxes_by_photo: dict[str, list[NamedBox]] = {}
     for path in files:
-        photo = _usable_photo(path, folder, troubles)
-        if photo is not None:
-            size_wh = open_photo(photo, at_least=1).size_wh
+        usable = _usable_photo(path, folder, troubles)
+        if usable is not None:
+            photo, size_wh = usable
             photo_id = photo.relative_to(folder).as_posix()
             boxes_by_photo[photo_id] = _read_boxes(path, classes, size_wh, troubles)
             examples.append(Example(photo, (), size_wh=size_wh, id=photo_id))
@@ -78,18 +78,17 @@ def read_yolo(folder: Path, split: str) -> tuple[list[Example], DataReport]:
 
 def _usable_photo(
     path: Path, folder: Path, troubles: dict[str, list[str]]
-) -> Path | None:
-    """The photo of a label file; None where it is missing or cannot be opened, which is counted."""
+) -> tuple[Path, tuple[int, int]] | None:
+    """The photo of a label file and its size; None where there is none to open, which is counted."""
     photo = _photo_of(path)
     if photo is None:
         troubles["photo missing"].append(str(path.relative_to(folder)))
         return None
     try:
-        open_photo(photo, at_least=1)
+        return photo, open_photo(photo, at_least=1).size_wh
     except ImageError as error:
         troubles["photo broken"].append(f"{photo.name} ({error})")
         return None
-    return photo
 
 
 def _read_boxes(
