@@ -79,7 +79,7 @@ def read_yolo(folder: Path, split: str) -> tuple[list[Example], DataReport]:
 def _usable_photo(
     path: Path, folder: Path, troubles: dict[str, list[str]]
 ) -> tuple[Path, tuple[int, int]] | None:
-    """The photo of a label file and its size; None where there is none to open, which is counted."""
+    """The photo of a label file and its size; None, counted, where there is none to open."""
     photo = _photo_of(path)
     if photo is None:
         troubles["photo missing"].append(str(path.relative_to(folder)))
