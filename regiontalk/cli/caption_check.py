@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,14 @@ ClassWordsFile = Annotated[
         "--class-words", metavar="FILE", help="JSON: the words that name each class."
     ),
 ]
+Names = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--names",
+        metavar="FILE",
+        help="More boxes and classes on these photos, COCO results; again: more.",
+    ),
+]
 Photos = Annotated[
     int, typer.Option("--photos", metavar="N", min=1, help="Photos to learn from.")
 ]
@@ -36,6 +45,7 @@ def teach_check(
     model: ModelFolder,
     data: Data,
     class_words: ClassWordsFile,
+    names: Names = None,
     photos: Photos = 2000,
     seed: Seed = 0,
     threads: Threads = None,
@@ -46,10 +56,11 @@ def teach_check(
     confidences anew afterwards: regiontalk evaluate calibrate --write.
     """
     from regiontalk.cli.progress import Meter
-    from regiontalk.datasets.splits import read_split
     from regiontalk.evaluate.names import read_class_words
     from regiontalk.model.hub import BUNDLED, resolve_model
     from regiontalk.train.caption_check import choose_examples, teach_caption_check
+    from regiontalk.train.inputs import name_boxes, read_folders
+    from regiontalk.train.recipe import SourcesConfig
 
     model_folder = resolve_model(model)
     if model_folder.parent == BUNDLED:
@@ -59,13 +70,10 @@ def teach_check(
             "it lies"
         )
     words = read_class_words(class_words, ())
-    examples = []
-    for folder in data:
-        more, reports = read_split(folder, "train")
-        examples += more
-        for report in reports:
-            for line in report.lines():
-                typer.echo(line, err=True)
+    log = partial(typer.echo, err=True)
+    examples = read_folders(data, log)
+    for path in names or ():
+        examples = name_boxes(examples, path, SourcesConfig().min_score, log)
     chosen = choose_examples(examples, photos, seed)
     with Meter(len(chosen)) as meter:
         teach_caption_check(
@@ -74,6 +82,6 @@ def teach_check(
             words,
             seed=seed,
             threads=threads,
-            log=lambda line: typer.echo(line, err=True),
+            log=log,
             done=meter.advance,
         )

@@ -131,7 +131,7 @@ class AlignTerms:
         if config.shuffle:
             random.Random(config.optimiser.seed).shuffle(self.sentences)
         self.usable = [row for row, texts in enumerate(self.sentences) if texts]
-        self.views = len(features.vectors) // features.photos
+        self.views = features.views
         self.standard = _standard(features) if config.standardise else None
 
     @classmethod

@@ -29,9 +29,13 @@ from regiontalk.train.loop import Log
 from regiontalk.train.photos import (
     AUGMENT,
     AugmentConfig,
+    Changes,
     PictureStore,
+    change_boxes,
     change_pixels,
     draw_changes,
+    jitter_boxes,
+    pad_boxes,
 )
 
 SETTLING = 500  # photos that statistics are taken from
@@ -53,8 +57,9 @@ class FrozenFeatures:
         vectors: (rows, 1 + N, F) fp16 region vectors of those boxes.
         objectness: (rows, 1 + N) fp16, 1 for the whole picture.
         maps: (rows, F, h, w) fp16 region maps, or None where they were not asked for.
-        taught_boxes: (rows, G, 4) network pixels, boxes that people or detectors drew, padded with
-            zeros; or None.
+        taught_boxes: (rows, G, 4) network pixels, boxes that people or detectors drew, where they
+            lie in each view, padded with zeros, which also stand for a box that a view has lost; or
+            None.
         taught: (rows, G, F) fp16 region vectors of those.
         found: (rows,) regions that there are beside the whole photo, N or more where all places are
             filled; None = all.
@@ -68,6 +73,11 @@ class FrozenFeatures:
     found: NDArray[Any] | None = None
     taught_boxes: NDArray[Any] | None = None
     taught: NDArray[Any] | None = None
+
+    @property
+    def views(self) -> int:
+        """Rows of each photo."""
+        return len(self.vectors) // self.photos
 
     def read_vectors(self, rows: Sequence[int]) -> Tensor:
         """Region vectors (B, 1 + N, F) in float32."""
@@ -175,8 +185,8 @@ def freeze_features(
         regions: proposals beside the whole photo.
         views: 1 for the photos themselves; more for augmented copies.
         maps: keep the region maps too, for soft attention.
-        taught: of each photo more boxes (G, 4) in network pixels whose vectors are kept, on view 0
-            alone.
+        taught: of each photo more boxes (G, 4) in network pixels whose vectors are kept, wherever
+            they lie in a view.
         changes: how the copies differ from the photos.
         log: takes one line of progress now and then.
     """
@@ -241,6 +251,9 @@ class _Views:
         if self.taught_count:
             taught_bytes = b"".join(boxes.tobytes() + b"|" for boxes in self.taught)
             key["taught"] = hashlib.sha256(taught_bytes).hexdigest()
+            if views > 1:
+                # an earlier version kept them for view 0 alone
+                key["taught_views"] = "all"
         if views > 1 and self.changes != AUGMENT:
             # else nothing differs from the default copies, or from none
             key["changes"] = self.changes.model_dump_json(by_alias=True)
@@ -264,8 +277,13 @@ class _Views:
 
     @torch.inference_mode()
     def build(self, rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
-        """The arrays of some rows."""
-        pixels = self._pixels(rows)
+        """The arrays of some rows; the views after the first are augmented, by a seed a block."""
+        changed = [row for row in rows if row >= self.photos]
+        changes = None
+        if changed:
+            torch.manual_seed(changed[0])
+            changes = draw_changes(len(changed), self.changes)
+        pixels = self._pixels(rows, changes)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             maps = self.extractor.in_chunks(pixels)
             boxes, objectness = self.extractor.propose(maps, self.regions)
@@ -276,7 +294,7 @@ class _Views:
             "objectness": _half(objectness),
         }
         if self.taught_count:
-            taught_boxes = self._taught_boxes(rows)
+            taught_boxes = self._taught_boxes(rows, changes)
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 taught = self.extractor.vectors(
                     maps, torch.from_numpy(taught_boxes).to(self.device)
@@ -286,28 +304,28 @@ class _Views:
             values["maps"] = _half(maps.regions)
         return values
 
-    def _pixels(self, rows: Sequence[int]) -> Tensor:
-        """Network input (B, 3, S, S).
-
-        The views after the first are augmented, each block by its own seed.
-        """
+    def _pixels(self, rows: Sequence[int], changes: Changes | None) -> Tensor:
+        """Network input (B, 3, S, S); the changes are those of the last rows."""
         store = self.store()
         pixels = store.pixels[torch.tensor([row % self.photos for row in rows])].float()
-        if rows[0] >= self.photos:
-            torch.manual_seed(rows[0])
-            pixels = change_pixels(pixels, draw_changes(len(rows), self.changes))
+        if changes is not None:
+            first = len(rows) - len(changes.flip)
+            pixels[first:] = change_pixels(pixels[first:], changes)
         pixels = store.normalise(pixels).to(self.device)
         return pixels.contiguous(memory_format=torch.channels_last)
 
-    def _taught_boxes(self, rows: Sequence[int]) -> NDArray[np.float32]:
-        """The taught boxes (B, G, 4), padded with zeros.
-
-        Those of augmented views are nowhere known.
-        """
+    def _taught_boxes(
+        self, rows: Sequence[int], changes: Changes | None
+    ) -> NDArray[np.float32]:
+        """Where the taught boxes lie, (B, G, 4); zeros for padding and for boxes that are lost."""
+        boxes, mask = pad_boxes([self.taught[row % self.photos] for row in rows])
+        if changes is not None:
+            size, first = self.extractor.config.size, len(rows) - len(changes.flip)
+            moved, seen = change_boxes(boxes[first:], mask[first:], changes, size)
+            moved = jitter_boxes(moved, self.changes.jitter, size)
+            boxes[first:] = moved * seen[..., None]
         padded = np.zeros((len(rows), self.taught_count, 4), dtype=np.float32)
-        for index, row in enumerate(rows):
-            if row < self.photos:
-                padded[index, : len(self.taught[row])] = self.taught[row]
+        padded[:, : boxes.shape[1]] = boxes.numpy()
         return padded
 
 

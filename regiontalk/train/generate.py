@@ -24,7 +24,7 @@ from regiontalk.text.vocabulary import PAD
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.processes import ALONE, Item, Processes
-from regiontalk.train.region_texts import BoxText, region_texts
+from regiontalk.train.region_texts import BoxText, in_views, region_texts
 from regiontalk.train.self_critical import (
     CiderReward,
     self_critical_loss,
@@ -176,9 +176,9 @@ class GenerateTerms:
             features: with region maps.
             sentences: of each photo.
             pairs: of each *row* of the features: every view has its own boxes.
-            phrases: of each photo, their boxes on view 0.
+            phrases: of each row, on people's boxes.
             config: the mixture.
-            names: of each photo, class names on boxes of view 0.
+            names: of each row, class names on boxes.
             unseen: sentences without photos, as word numbers.
             processes: those that share a batch.
         """
@@ -195,10 +195,9 @@ class GenerateTerms:
         self.usable = [
             row for row, texts in enumerate(sentences) if texts or self.box_texts(row)
         ]
-        # a phrase's box is only known on the photo as it is
-        self.views = (
-            1 if config.reads_boxes else len(features.boxes_xyxy) // features.photos
-        )
+        # what attends has no taught boxes: those of phrases are known on the photo as it is alone
+        has_boxes = features.taught_boxes is not None or not config.reads_boxes
+        self.views = features.views if has_boxes else 1
         self._device = next(model.parameters()).device
         size = model.config.extractor.size
         self._photo_box = torch.tensor([0.0, 0.0, size, size])
@@ -234,6 +233,7 @@ class GenerateTerms:
         phrases, names = region_texts(
             examples, model, phrases=bool(config.phrases), names=bool(config.names)
         )
+        phrases, names = in_views(phrases, features), in_views(names, features)
         unseen_words = [model.vocabulary.encode(sentence) for sentence in unseen]
         return cls(
             model,
@@ -318,15 +318,13 @@ class GenerateTerms:
                 [BoxText(self._photo_box, words) for words in sentences]
             )
         sources = {
-            "pairs": (self.pairs, rows, config.pairs),
-            "phrases": (self.phrases, photos, config.phrases),
-            "names": (self.names, photos, config.names),
+            "pairs": (self.pairs, config.pairs),
+            "phrases": (self.phrases, config.phrases),
+            "names": (self.names, config.names),
         }
-        for kind, (box_words, numbers, count) in sources.items():
+        for kind, (box_words, count) in sources.items():
             if count:
-                chosen[kind] = [
-                    _some(box_words[number], count, chooser) for number in numbers
-                ]
+                chosen[kind] = [_some(box_words[row], count, chooser) for row in rows]
         return chosen
 
     def _take_part(self, items: Sequence[Item], part: int) -> Sequence[Item]:

@@ -55,6 +55,13 @@ class AugmentConfig(BaseModel):
     turn: float = Field(
         0.0, ge=0, le=45, description="largest rotation either way, in degrees"
     )
+    jitter: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="largest shift of a taught box's sides in a frozen view, as a share of "
+        "its width or height: proposals are no more exact",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -208,6 +215,16 @@ def change_boxes(
     visible_area = (visible[..., 2:] - visible[..., :2]).prod(-1)
     visible_side = (visible[..., 2:] - visible[..., :2]).min(-1).values
     return visible, mask & (visible_area >= 0.4 * area) & (visible_side >= 4)
+
+
+def jitter_boxes(boxes_xyxy: Tensor, share: float, size: int) -> Tensor:
+    """Boxes (B, G, 4) whose sides are shifted by chance, inside a picture of ``size`` pixels.
+
+    Each by up to ``share`` of the box's width or height.
+    """
+    sides_wh = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
+    shift = share * (2 * torch.rand(boxes_xyxy.shape) - 1)
+    return (boxes_xyxy + shift * sides_wh.repeat(1, 1, 2)).clamp(0, size)
 
 
 def _sampling(changes: Changes) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from regiontalk.datasets.names import DETECTOR
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
+from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.sentences import network_boxes
 
 PEOPLE = "annotator"  # the source of phrases that people wrote
@@ -66,6 +67,41 @@ def box_phrases(
             texts.append(BoxText(box, token_ids))
         phrases_by_photo.append(texts)
     return phrases_by_photo
+
+
+def in_views(
+    texts: Sequence[Sequence[BoxText]], features: FrozenFeatures
+) -> list[list[BoxText]]:
+    """The texts of every row of the features, each on its box in that view.
+
+    A box that a view has lost is left out.
+
+    Args:
+        texts: of each photo, on view 0.
+        features: that were computed for all their boxes.
+    """
+    rows = [list(photo_texts) for photo_texts in texts]
+    boxes = features.taught_boxes
+    if boxes is None or not rows:
+        return rows
+    for row in range(features.photos, len(boxes)):
+        photo = row % features.photos
+        rows.append(_moved(rows[photo], boxes[photo], boxes[row]))
+    return rows
+
+
+def _moved(
+    texts: Sequence[BoxText], drawn: NDArray[np.float32], moved: NDArray[np.float32]
+) -> list[BoxText]:
+    """The texts on the boxes (G, 4) as drawn, on the same boxes where they have moved to."""
+    column_of_box = {tuple(box): column for column, box in enumerate(drawn.tolist())}
+    places = torch.from_numpy(np.array(moved)).unbind()
+    kept: list[BoxText] = []
+    for text in texts:
+        place = places[column_of_box[tuple(text.box_xyxy.tolist())]]
+        if place.any():
+            kept.append(BoxText(place, text.token_ids))
+    return kept
 
 
 def unique_boxes(texts: Sequence[Sequence[BoxText]]) -> list[NDArray[np.float32]]:

@@ -5,6 +5,7 @@ Both forms of it, and what it learns from.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from regiontalk.align.caption_check import CaptionCheck
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
+from regiontalk.datasets.splits import read_split
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example, Phrase
 from regiontalk.runtime.export import export_runtime
@@ -183,17 +185,25 @@ def test_the_command_teaches_the_model_with_the_data(
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     (tmp_path / "words.json").write_text('{"dog": ["dog"]}')
-    taught: list[tuple[Path, int]] = []
+    bare, _ = read_split(toy_folder, "train")
+    box = {"file_name": bare[0].photo.name, "bbox": [1, 1, 30, 30], "score": 0.9}
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps([box | {"category_id": 18}]))
+    taught: list[tuple[Path, list[Example]]] = []
     monkeypatch.setattr(
         caption_check,
         "teach_caption_check",
-        lambda model, examples, words, **options: taught.append((model, len(examples))),
+        lambda model, examples, words, **options: taught.append((model, examples)),
     )
-    arguments = ["teach-check", str(folder), "--data", str(toy_folder), "--photos", "5"]
-    arguments += ["--class-words", str(tmp_path / "words.json")]
+    arguments = ["teach-check", str(folder), "--data", str(toy_folder)]
+    arguments += ["--photos", "5", "--class-words", str(tmp_path / "words.json")]
+    arguments += ["--names", str(names)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert taught == [(folder, 5)]
+    ((model, examples),) = taught
+    assert model == folder
+    assert len(examples) == 5
+    assert "names.json: names on boxes of 1 photo" in result.output
 
 
 def test_no_photo_is_told(make_tiny: Callable[..., RegionModel]) -> None:
