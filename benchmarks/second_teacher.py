@@ -16,8 +16,10 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regiontalk import boxes as box_ops
 from regiontalk.cli.progress import Meter
@@ -25,6 +27,7 @@ from regiontalk.datasets.names import (
     COCO_CATEGORIES,
     MIN_SCORE,
     NamedBox,
+    boxes_of,
     read_results,
 )
 from regiontalk.files import write_data
@@ -37,6 +40,7 @@ SAME_IOU = 0.5
 AGREES_FROM = 0.15  # the second detector's score where the first one sees the same
 ALONE_FROM = 0.5  # where the first one sees nothing: right in 82 of 100 on dev
 DETECTOR_SIDE = 416  # the photo is enlarged to it
+NUMBER_OF_CLASS = {name: number for number, name in COCO_CATEGORIES.items()}
 
 
 def second_opinion(
@@ -54,9 +58,7 @@ def second_opinion(
     []
     """
     overlap = box_ops.iou(_corners(first), _corners(second)) >= SAME_IOU  # (F, S)
-    is_same = np.array(
-        [[mine.name == theirs.name for theirs in second] for mine in first]
-    ).reshape(overlap.shape)
+    is_same = _names(first)[:, None] == _names(second)
     scores = np.array([theirs.score for theirs in second])
     is_sure = np.array([mine.score >= MIN_SCORE for mine in first], dtype=bool)
     is_confirmed = (overlap & is_same & (scores >= AGREES_FROM)).any(1)
@@ -70,6 +72,10 @@ def _corners(boxes: Sequence[NamedBox]) -> FloatArray:
     return np.array([each.box for each in boxes], dtype=np.float32).reshape(-1, 4)
 
 
+def _names(boxes: Sequence[NamedBox]) -> NDArray[np.str_]:
+    return np.array([each.name for each in boxes], dtype=np.str_)
+
+
 def detect(detector: YoloxDetector, example: Example) -> list[NamedBox]:
     """The second detector's boxes in pixels of the stored photo, which it sees in its true shape.
 
@@ -79,20 +85,31 @@ def detect(detector: YoloxDetector, example: Example) -> list[NamedBox]:
     image = open_image(example.photo)
     true_wh = np.array(example.size_wh or image.size)
     seen_wh = tuple((true_wh * DETECTOR_SIDE / true_wh.max()).round().astype(int))
-    found = detector.detect(image.resize(seen_wh))
-    places = box_ops.rescale(
-        np.array([each.box for each in found], dtype=np.float32).reshape(-1, 4),
+    detections = detector.detect(image.resize(seen_wh))
+    boxes = box_ops.rescale(
+        np.array([each.box for each in detections], dtype=np.float32).reshape(-1, 4),
         seen_wh,
         image.size,
     )
     return [
-        NamedBox(each.label, tuple(place), each.score)
-        for each, place in zip(found, places.tolist(), strict=True)
+        NamedBox(each.label, tuple(box), each.score)
+        for each, box in zip(detections, boxes.tolist(), strict=True)
     ]
 
 
-def main() -> None:
-    """Write the names and print how many."""
+def result_rows(photo: str, boxes: Sequence[NamedBox]) -> list[dict[str, Any]]:
+    """The boxes of a photo as COCO results, which a recipe takes: two opinions, or a sure one."""
+    rows: list[dict[str, Any]] = []
+    for named in boxes:
+        x1, y1, x2, y2 = named.box
+        row = {"file_name": photo, "category_id": NUMBER_OF_CLASS[named.name]}
+        bbox = [round(value, 1) for value in (x1, y1, x2 - x1, y2 - y1)]
+        rows.append(row | {"bbox": bbox, "score": max(named.score, MIN_SCORE)})
+    return rows
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -100,29 +117,27 @@ def main() -> None:
     parser.add_argument("--results", type=Path, nargs="+", required=True)
     parser.add_argument("--detector", type=Path, required=True, help="YOLOX, ONNX")
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Write the names and print how many."""
+    arguments = parse_arguments()
     first_by_photo: dict[str, Sequence[NamedBox]] = {}
     for path in arguments.results:
         first_by_photo |= read_results(path, min_score=0.0)
     detector = YoloxDetector.load(arguments.detector, min_score=AGREES_FROM)
-    numbers = {name: number for number, name in COCO_CATEGORIES.items()}
     examples = read_folders(arguments.data, print)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     with Meter(len(examples)) as meter:
         for example in examples:
             meter.advance()
-            name = example.photo.name
-            first = first_by_photo.get(example.id) or first_by_photo.get(name) or ()
+            first = boxes_of(example, first_by_photo)
             try:
                 second = detect(detector, example)
             except ImageError:
                 continue
-            for found in second_opinion(first, second):
-                x1, y1, x2, y2 = found.box
-                box = [round(value, 1) for value in (x1, y1, x2 - x1, y2 - y1)]
-                row = {"file_name": name, "category_id": numbers[found.name]}
-                # two opinions, or a sure one: a recipe takes it
-                rows.append(row | {"bbox": box, "score": max(found.score, MIN_SCORE)})
+            rows += result_rows(example.photo.name, second_opinion(first, second))
     write_data(arguments.out, json.dumps(rows).encode())
     print(f"{len(rows)} names on boxes of {len(examples)} photos: {arguments.out}")
 

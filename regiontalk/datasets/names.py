@@ -235,7 +235,7 @@ def add_names(
     another class on a box, the detector's name of it is left out.
 
     Args:
-        examples: found in ``boxes_by_photo`` by their id or by their file's name.
+        examples: found in ``boxes_by_photo`` as `boxes_of` does.
         boxes_by_photo: in pixels of the stored photo.
         contradictions: takes a line for each name that was left out.
 
@@ -247,7 +247,7 @@ def add_names(
     names = {box.name for boxes in boxes_by_photo.values() for box in boxes}
     kinds = {kind_of(plain_name(name)) for name in names}
     for example in examples:
-        boxes = boxes_by_photo.get(example.id) or boxes_by_photo.get(example.photo.name)
+        boxes = boxes_of(example, boxes_by_photo)
         size_wh = _stored_size(example) if boxes else None
         # a photo that cannot be opened stays grey, whatever its boxes are
         if boxes and size_wh:
@@ -260,6 +260,18 @@ def add_names(
             with_names.append(example)
     check_corner_and_size("names on boxes", raw_boxes)
     return with_names
+
+
+def boxes_of(
+    example: Example, boxes_by_photo: Mapping[str, Sequence[NamedBox]]
+) -> Sequence[NamedBox]:
+    """The boxes of a photo, by its id, its file's name, or the number in it as COCO names files.
+
+    ``000000000139.jpg`` is image 139.
+    """
+    number = example.photo.stem.lstrip("0")
+    keys = (example.id, example.photo.name, *([number] if number.isdecimal() else ()))
+    return next((boxes_by_photo[key] for key in keys if key in boxes_by_photo), ())
 
 
 def _stored_size(example: Example) -> tuple[int, int] | None:

@@ -278,11 +278,7 @@ class _Views:
     @torch.inference_mode()
     def build(self, rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
         """The arrays of some rows; the views after the first are augmented, by a seed a block."""
-        changed = [row for row in rows if row >= self.photos]
-        changes = None
-        if changed:
-            torch.manual_seed(changed[0])
-            changes = draw_changes(len(changed), self.changes)
+        changes = self._draw(rows)
         pixels = self._pixels(rows, changes)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             maps = self.extractor.in_chunks(pixels)
@@ -304,6 +300,14 @@ class _Views:
             values["maps"] = _half(maps.regions)
         return values
 
+    def _draw(self, rows: Sequence[int]) -> Changes | None:
+        """How the rows of augmented views are changed; None where there are none."""
+        augmented_rows = [row for row in rows if row >= self.photos]
+        if not augmented_rows:
+            return None
+        torch.manual_seed(augmented_rows[0])
+        return draw_changes(len(augmented_rows), self.changes)
+
     def _pixels(self, rows: Sequence[int], changes: Changes | None) -> Tensor:
         """Network input (B, 3, S, S); the changes are those of the last rows."""
         store = self.store()
@@ -321,9 +325,9 @@ class _Views:
         boxes, mask = pad_boxes([self.taught[row % self.photos] for row in rows])
         if changes is not None:
             size, first = self.extractor.config.size, len(rows) - len(changes.flip)
-            moved, seen = change_boxes(boxes[first:], mask[first:], changes, size)
+            moved, is_visible = change_boxes(boxes[first:], mask[first:], changes, size)
             moved = jitter_boxes(moved, self.changes.jitter, size)
-            boxes[first:] = moved * seen[..., None]
+            boxes[first:] = moved * is_visible[..., None]
         padded = np.zeros((len(rows), self.taught_count, 4), dtype=np.float32)
         padded[:, : boxes.shape[1]] = boxes.numpy()
         return padded

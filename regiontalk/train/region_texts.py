@@ -95,13 +95,13 @@ def _moved(
 ) -> list[BoxText]:
     """The texts on the boxes (G, 4) as drawn, on the same boxes where they have moved to."""
     column_of_box = {tuple(box): column for column, box in enumerate(drawn.tolist())}
-    places = torch.from_numpy(np.array(moved)).unbind()
-    kept: list[BoxText] = []
+    moved_boxes = torch.from_numpy(np.array(moved)).unbind()
+    moved_texts: list[BoxText] = []
     for text in texts:
-        place = places[column_of_box[tuple(text.box_xyxy.tolist())]]
-        if place.any():
-            kept.append(BoxText(place, text.token_ids))
-    return kept
+        box = moved_boxes[column_of_box[tuple(text.box_xyxy.tolist())]]
+        if box.any():
+            moved_texts.append(BoxText(box, text.token_ids))
+    return moved_texts
 
 
 def unique_boxes(texts: Sequence[Sequence[BoxText]]) -> list[NDArray[np.float32]]:

@@ -13,6 +13,7 @@ from PIL import Image
 from regiontalk.datasets.names import (
     NamedBox,
     add_names,
+    boxes_of,
     name_phrase,
     plural_phrase,
     read_detected,
@@ -138,6 +139,22 @@ def test_names_join_what_people_annotated(tmp_path: Path) -> None:
         ("a dog", (1,), "detector"),
         ("two dogs", (0, 1), "detector"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "file", "is_found"),
+    [
+        pytest.param("its id", "a.png", True, id="id"),
+        pytest.param("a.png", "a.png", True, id="file"),
+        pytest.param("7", "000000000007.png", True, id="COCO's number in the name"),
+        pytest.param("7", "a7.png", False, id="no number"),
+        pytest.param("", "000.png", False, id="nought"),
+    ],
+)
+def test_a_photo_is_found_by(key: str, file: str, is_found: bool) -> None:
+    boxes = [NamedBox("dog", (0, 0, 9, 9), 0.9)]
+    photo = Example(Path(file), id="its id")
+    assert boxes_of(photo, {key: boxes}) == (boxes if is_found else ())
 
 
 def test_a_person_is_believed_where_a_detector_contradicts(tmp_path: Path) -> None:
