@@ -34,8 +34,8 @@ from regiontalk.runtime.predictor import PhotoFeatures
 RANK = 64
 REGIONS = 30  # proposals of a photo, as many as `caption` chooses among
 MIN_PAIRS = 1000
-EPOCHS, BATCH = 6, 512
-LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.05, 0.3
+EPOCHS, BATCH = 10, 512
+LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.05, 0.4
 
 
 class Pairs(NamedTuple):
