@@ -140,7 +140,8 @@ def _photo_graphs(model: RegionModel) -> list[Graph]:
 def _decoder_graphs(model: RegionModel, vectors: Tensor) -> list[Graph]:
     """The decoder's start and its step; ``vectors`` are example region features (B, N, F)."""
     boxes = _example_boxes(model)
-    inputs, dynamic = [vectors, vectors[:, :1], boxes], [[0, 1], [0], [0, 1]]
+    photo_vectors = vectors[:, :1].contiguous()  # as they come: a view would be traced as one
+    inputs, dynamic = [vectors, photo_vectors, boxes], [[0, 1], [0], [0, 1]]
     with torch.no_grad():
         if model.config.generator.attention:
             side = model.config.extractor.size

@@ -123,6 +123,10 @@ def changed(
         pytest.param(
             {"regions": 3, "places": True, "look": "after"}, id="attention to regions"
         ),
+        pytest.param(
+            {"attention": 0, "source": "embedding", "image": "first"},
+            id="the aligner's embedding, once",
+        ),
     ],
 )
 @pytest.mark.parametrize(
