@@ -165,6 +165,9 @@ class ModelConfig(BaseModel):
         le=1024,
         description="rank of the head that tells whether a caption is true of a region; 0 = none",
     )
+    caption_check_hidden: int = Field(
+        0, ge=0, le=4096, description="size of that head's hidden layer; 0 = none"
+    )
     folded: bool = Field(
         False,
         description="batch norms are folded into their convolutions, for use only",

@@ -67,7 +67,10 @@ class RegionModel(nn.Module):
         self.caption_check = None
         if config.caption_check:
             self.caption_check = CaptionCheck(
-                self.extractor.vector_size, config.aligner.size, config.caption_check
+                self.extractor.vector_size,
+                config.aligner.size,
+                config.caption_check,
+                config.caption_check_hidden,
             )
 
     def _extractor(

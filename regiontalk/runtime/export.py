@@ -123,11 +123,8 @@ def graphs_of(model: RegionModel) -> list[Graph]:
 
 def _photo_graphs(model: RegionModel) -> list[Graph]:
     """From pixels to features and from features to those of regions."""
-    side = model.config.extractor.size
-    pixels = torch.zeros(2, 3, side, side)
-    with torch.no_grad():
-        region_map = _encode_photos(model, pixels)[0]
-    boxed = [region_map, _example_boxes(model)]
+    pixels = _example_pixels(model)
+    boxed = [_example_map(model), _example_boxes(model)]
     graphs = [
         Graph("photo", _encode_photos, [pixels], [[0]]),
         Graph("region_features", _region_features, boxed, [[0], [0, 1]]),
@@ -139,30 +136,37 @@ def _photo_graphs(model: RegionModel) -> list[Graph]:
 
 def _decoder_graphs(model: RegionModel, vectors: Tensor) -> list[Graph]:
     """The decoder's start and its step; ``vectors`` are example region features (B, N, F)."""
-    boxes = _example_boxes(model)
-    photo_vectors = vectors[:, :1].contiguous()  # as they come: a view would be traced as one
-    inputs, dynamic = [vectors, photo_vectors, boxes], [[0, 1], [0], [0, 1]]
+    # no view of those of the boxes, as which it would be traced
+    photo_vectors = torch.zeros(2, 1, vectors.shape[2])
+    boxes, dynamic = _example_boxes(model), [[0, 1], [0], [0, 1]]
+    inputs = [vectors, photo_vectors, boxes]
     with torch.no_grad():
         if model.config.generator.attention:
-            side = model.config.extractor.size
-            region_map = _encode_photos(model, torch.zeros(2, 3, side, side))[0]
+            region_map = _example_map(model)
             inputs.append(_annotations(model, region_map, boxes))
             dynamic.append([0, 1])
         state = _decoder_start(model, *inputs)
-    cell, memory = (
-        state[: model.generator.cell_parts],
-        state[model.generator.cell_parts :],
-    )
+    parts = model.generator.cell_parts
+    cell, memory = state[:parts], state[parts:]
     words = torch.full((len(memory[0]),), 4)
-    axes = [
-        [0],
-        [_axes(tensor) for tensor in cell],
-        [_axes(tensor) for tensor in memory],
-    ]
+    axes = [[0], list(map(_axes, cell)), list(map(_axes, memory))]
     return [
         Graph("decoder_start", _decoder_start, inputs, dynamic),
         Graph("decoder_step", _decoder_step, [words, [*cell], [*memory]], axes),
     ]
+
+
+def _example_pixels(model: RegionModel) -> Tensor:
+    """Network input of two photos."""
+    side = model.config.extractor.size
+    return torch.zeros(2, 3, side, side)
+
+
+@torch.no_grad()
+def _example_map(model: RegionModel) -> Tensor:
+    """The region map of two photos."""
+    region_map: Tensor = _encode_photos(model, _example_pixels(model))[0]
+    return region_map
 
 
 def _example_boxes(model: RegionModel) -> Tensor:

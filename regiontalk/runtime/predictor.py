@@ -234,12 +234,19 @@ class Predictor(ABC):
             "region": np.concatenate([region_features, corners], 1),
             "text": texts,
         }
-        product = np.full((len(texts), rank), rank**-0.5, dtype=np.float32)
+        products = np.ones((len(texts), rank), dtype=np.float32)
         for name, rows in inputs.items():
-            weight = self.tensor(f"caption_check.{name}.weight")
-            bias = self.tensor(f"caption_check.{name}.bias")
-            product *= inner_products(rows, weight) + bias
-        return np.asarray(product.sum(1), dtype=np.float32)
+            products *= self._linear(f"caption_check.{name}", rows)
+        logits = products.sum(1) * rank**-0.5
+        if self.config.caption_check_hidden:
+            read = np.maximum(self._linear("caption_check.hidden", products), 0.0)
+            logits += self._linear("caption_check.output", read)[:, 0]
+        return np.asarray(logits, dtype=np.float32)
+
+    def _linear(self, name: str, rows: FloatArray) -> FloatArray:
+        """Rows (R, K) through a layer of the weights, (R, K')."""
+        weight, bias = self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias")
+        return np.asarray(inner_products(rows, weight) + bias, dtype=np.float32)
 
     def choices(self, regions: FloatArray) -> FloatArray:
         """What a word may choose.

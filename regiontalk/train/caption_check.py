@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import ImageOps
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, dropout
 
@@ -31,11 +33,11 @@ from regiontalk.records import Example, FloatArray
 from regiontalk.runtime.export import export_runtime
 from regiontalk.runtime.predictor import PhotoFeatures
 
-RANK = 64
+RANK, HIDDEN = 128, 256
 REGIONS = 30  # proposals of a photo, as many as `caption` chooses among
 MIN_PAIRS = 1000
 EPOCHS, BATCH = 10, 512
-LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.05, 0.4
+LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.05, 0.5
 
 
 class Pairs(NamedTuple):
@@ -75,24 +77,36 @@ def teach_caption_check(
     """
     captioner = RegionCaptioner.from_pretrained(folder, engine="onnx", threads=threads)
     pairs = read_pairs(captioner, examples, class_words, done=done)
-    share = pairs.is_true.mean() if len(pairs.is_true) else 0.0
-    if len(pairs.is_true) < MIN_PAIRS or not 0 < share < 1:
-        raise ValueError(
-            f"caption check: expected at least {MIN_PAIRS} captions that can be "
-            f"judged, right and wrong ones, got {len(pairs.is_true)}, {share:.0%} of "
-            "them right; give more photos whose boxes have names of the classes"
-        )
-    log(f"{len(pairs.is_true)} captions can be judged, {share:.0%} of them are right")
+    count, share = _checked_count(pairs), pairs.is_true.mean()
+    log(f"{count} captions can be judged, {share:.0%} of them are right")
     model = RegionModel.from_folder(folder)
     torch.manual_seed(seed)
-    check = CaptionCheck(pairs.regions.shape[1], pairs.texts.shape[1], rank)
+    check = CaptionCheck(pairs.regions.shape[1], pairs.texts.shape[1], rank, HIDDEN)
     loss = fit_caption_check(check, pairs, seed)
     log(f"caption check of rank {rank}: loss {loss:.3f}")
     model.caption_check = check.eval()
-    model.config = model.config.model_copy(update={"caption_check": rank})
+    sizes = {"caption_check": rank, "caption_check_hidden": HIDDEN}
+    model.config = model.config.model_copy(update=sizes)
     card = (folder / "README.md").read_text(encoding="utf-8")
     model.save_pretrained(folder, card)
     export_runtime(folder)
+
+
+def _checked_count(pairs: Pairs) -> int:
+    """How many pairs there are.
+
+    Raises:
+        ValueError: too few, or all of one verdict.
+    """
+    count = len(pairs.is_true)
+    share = pairs.is_true.mean() if count else 0.0
+    if count < MIN_PAIRS or not 0 < share < 1:
+        raise ValueError(
+            f"caption check: expected at least {MIN_PAIRS} captions that can be judged, right "
+            f"and wrong ones, got {count}, {share:.0%} of them right; give more photos whose "
+            "boxes have names of the classes"
+        )
+    return count
 
 
 def read_pairs(
@@ -104,7 +118,7 @@ def read_pairs(
 ) -> Pairs:
     """The model's captions on the proposals of photos, as far as boxes say whether they are true.
 
-    Broken photos are left out.
+    Each photo is read as it is and mirrored; broken ones are left out.
 
     Raises:
         ValueError: no photo is left.
@@ -119,13 +133,23 @@ def read_pairs(
             except ImageError:
                 continue
         if batch:
-            judged_rows.append(_read_batch(captioner, batch, class_words))
+            for photos in (batch, [_mirrored(*pair) for pair in batch]):
+                judged_rows.append(_read_batch(captioner, photos, class_words))
     if not judged_rows:
         raise ValueError(
             "caption check: expected photos with named boxes that can be opened, got none"
         )
     columns = zip(*judged_rows, strict=True)
     return Pairs(*(np.concatenate(rows) for rows in columns))
+
+
+def _mirrored(example: Example, photo: Photo) -> tuple[Example, Photo]:
+    """A photo as a mirror shows it, with its boxes."""
+    width, _ = example.size_wh or photo.size_wh
+    boxes = example.boxes_xyxy.copy()
+    boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+    image = ImageOps.mirror(photo.image)
+    return replace(example, boxes_xyxy=boxes), replace(photo, image=image)
 
 
 def _read_batch(

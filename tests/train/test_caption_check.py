@@ -64,10 +64,14 @@ def photos(folder: Path, count: int) -> list[Example]:
     return examples
 
 
-def test_numpy_says_what_torch_says(make_tiny: Callable[..., RegionModel]) -> None:
+@pytest.mark.parametrize("hidden", [0, 3])
+def test_numpy_says_what_torch_says(
+    make_tiny: Callable[..., RegionModel], hidden: int
+) -> None:
     model = make_tiny()
-    model.caption_check = CaptionCheck(16, 12, 5)
-    model.config = model.config.model_copy(update={"caption_check": 5})
+    model.caption_check = CaptionCheck(16, 12, 5, hidden)
+    sizes = {"caption_check": 5, "caption_check_hidden": hidden}
+    model.config = model.config.model_copy(update=sizes)
     chance = np.random.default_rng(0)
     regions, texts = chance.normal(size=(7, 16)), chance.normal(size=(7, 12))
     boxes = chance.uniform(0, 64, (7, 4))
@@ -85,6 +89,21 @@ def test_a_model_without_it_says_nothing(make_tiny: Callable[..., RegionModel]) 
     zeros = np.zeros((3, 16), np.float32)
     logits = TorchPredictor(make_tiny()).check_captions(zeros, zeros[:, :4], zeros)
     assert logits.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("hidden", [0, 3])
+def test_a_product_is_added(hidden: int) -> None:
+    chance = torch.Generator().manual_seed(0)
+    check = CaptionCheck(16, 12, 5, hidden)
+    region, text = torch.nn.Linear(16, 1), torch.nn.Linear(12, 1)
+    regions = torch.randn(7, 16, generator=chance)
+    corners = torch.rand(7, 4, generator=chance)
+    texts = torch.randn(7, 12, generator=chance)
+    with torch.no_grad():
+        more = check.with_product(region, text)(regions, corners, texts)
+        wanted = check(regions, corners, texts)
+        wanted += (region(regions) * text(texts))[:, 0]
+    torch.testing.assert_close(more, wanted)
 
 
 def test_it_learns_which_words_are_of_which_region() -> None:
@@ -121,7 +140,8 @@ def test_taught_in_place(
     assert load_file(folder / "model.safetensors").keys() == before.keys()
     captioner = RegionCaptioner.from_pretrained(folder)
     pairs = read_pairs(captioner, examples, CLASS_WORDS)
-    assert 0 < len(pairs.is_true) <= 5 * caption_check.REGIONS
+    # each photo twice: as it is and mirrored
+    assert 0 < len(pairs.is_true) <= 2 * 5 * caption_check.REGIONS
     is_true = pairs.is_true.copy()
     is_true[::2] = True  # noise says of nothing what it is
     is_true[1::2] = False
@@ -137,7 +157,7 @@ def test_taught_in_place(
     after = load_file(folder / "model.safetensors")
     assert set(after) - set(before) == {
         f"caption_check.{name}.{kind}"
-        for name in ("region", "text")
+        for name in ("region", "text", "hidden", "output")
         for kind in ("weight", "bias")
     }
     assert all(torch.equal(after[name], value) for name, value in before.items())
