@@ -36,7 +36,7 @@ from regiontalk.runtime.predictor import PhotoFeatures
 RANK, HIDDEN = 128, 256
 REGIONS = 30  # proposals of a photo, as many as `caption` chooses among
 MIN_PAIRS = 1000
-EPOCHS, BATCH = 10, 512
+EPOCHS, BATCH = 8, 512
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 0.05, 0.5
 
 
