@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -101,6 +102,15 @@ def test_other_addresses_need_a_token(
 def test_where_the_page_is() -> None:
     assert Address("::1", 0).page(9) == "http://[::1]:9/"
     assert Address("0.0.0.0", 0, "a/b&c=d+e").page(9) == "http://127.0.0.1:9/"
+
+
+def test_answers_do_not_wait_for_the_client() -> None:
+    with (
+        Address("127.0.0.1", 0).listen() as bound,
+        socket.create_connection(bound.getsockname()),
+        bound.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_taken_port() -> None:
