@@ -63,6 +63,7 @@ class OnnxPredictor(Predictor):
         self._folder = folder
         self._sessions: dict[tuple[str, int], tuple[Any, list[str]]] = {}
         self._loading = threading.Lock()
+        self._tensors: dict[str, FloatArray] = {}
         self._providers = find_providers(device)
         self._hash = hash_of(folder / "model.safetensors")
         if config.precomputed is None:
@@ -161,8 +162,10 @@ class OnnxPredictor(Predictor):
         return DecoderStep(log_probabilities, tuple(cell), attention)
 
     def tensor(self, name: str) -> FloatArray:
-        """One weight by its name, float32."""
-        return np.asarray(self.weights()[name], dtype=np.float32)
+        """One weight by its name, float32; it is kept, for the checks ask at every photo."""
+        if name not in self._tensors:
+            self._tensors[name] = np.asarray(self.weights()[name], dtype=np.float32)
+        return self._tensors[name]
 
     @functools.cached_property
     def _weights(self) -> Mapping[str, NDArray[Any]]:
