@@ -48,7 +48,7 @@ from regiontalk.regions.sources import (
 )
 from regiontalk.runtime.attention import attention_maps
 from regiontalk.runtime.engines import load_predictor
-from regiontalk.runtime.parallel import in_parallel
+from regiontalk.runtime.parallel import free_workers, in_parallel
 from regiontalk.runtime.predictor import DecoderState, PhotoFeatures, Predictor
 from regiontalk.runtime.search import Hypothesis
 from regiontalk.text.nouns import repeats_itself
@@ -244,18 +244,44 @@ class RegionCaptioner:
         """`caption` for several photos, computed together, `PHOTOS_TOGETHER` at a time."""
         if regions < 0:
             raise ValueError(f"regions: expected 0 or more, got {regions}")
+        caption = functools.partial(
+            self._caption_together,
+            regions=regions,
+            beams=beams,
+            threshold=threshold,
+            merge=merge,
+            check_photo=check_photo,
+        )
         results: list[ImageResult] = []
         for first in range(0, len(photos), PHOTOS_TOGETHER):
             chosen = photos[first : first + PHOTOS_TOGETHER]
-            tasks = [functools.partial(self.open, photo) for photo in chosen]
-            opened = in_parallel(tasks, self.predictor.workers)
-            features = self.encode(opened)
-            batch = self._regions(
-                opened, features, max(regions, self._candidates(regions))
+            each = -(-len(chosen) // free_workers(self.predictor.workers))
+            tasks = [
+                functools.partial(caption, chosen[row : row + each])
+                for row in range(0, len(chosen), each)
+            ]
+            results += itertools.chain.from_iterable(
+                in_parallel(tasks, self.predictor.workers)
             )
-            results += self.caption_boxes(
-                opened, features, batch, beams, threshold, check_photo=check_photo
-            )
+        return results
+
+    def _caption_together(
+        self,
+        photos: Sequence[PictureSource],
+        *,
+        regions: int,
+        beams: int | None,
+        threshold: float | None,
+        merge: bool,
+        check_photo: bool,
+    ) -> list[ImageResult]:
+        """`caption_many` of photos that are computed in one go."""
+        opened = [self.open(photo) for photo in photos]
+        features = self.encode(opened)
+        batch = self._regions(opened, features, max(regions, self._candidates(regions)))
+        results = self.caption_boxes(
+            opened, features, batch, beams, threshold, check_photo=check_photo
+        )
         if merge and (self.source is None or isinstance(self.source, DetectorBoxes)):
             results = [self._merged(result) for result in results]
         if self._candidates(regions):
@@ -643,13 +669,11 @@ class RegionCaptioner:
 
     def caption_vectors(self, captions: Sequence[Hypothesis]) -> FloatArray:
         """What each of R captions says as a whole: the sum of its words' vectors s, (R, D)."""
-        distinct = dict.fromkeys(caption.words for caption in captions)
-        row_of_text = {token_ids: row for row, token_ids in enumerate(distinct)}
-        words, mask = self.predictor.encode_text(list(row_of_text))
-        texts = (words * mask[..., None]).sum(1)
         # many regions say the same
-        rows = [row_of_text[caption.words] for caption in captions]
-        return np.asarray(texts[rows])
+        distinct = list(dict.fromkeys(caption.words for caption in captions))
+        row_of_text = {token_ids: row for row, token_ids in enumerate(distinct)}
+        vectors = self.predictor.text_vectors(distinct)
+        return vectors[[row_of_text[caption.words] for caption in captions]]
 
     def confidence_features(
         self,
@@ -762,7 +786,7 @@ class RegionCaptioner:
 
         Threads share the photos; the sentence of a single photo is written beside its regions.
         """
-        workers = self.predictor.workers
+        workers = free_workers(self.predictor.workers)
         count, width = boxes_xyxy.shape[:2]
         shares = _shares(count, width, workers)
         tasks: list[Callable[[], list[list[ScoredCaption]]]] = []

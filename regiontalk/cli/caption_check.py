@@ -57,18 +57,12 @@ def teach_check(
     """
     from regiontalk.cli.progress import Meter
     from regiontalk.evaluate.names import read_class_words
-    from regiontalk.model.hub import BUNDLED, resolve_model
+    from regiontalk.model.hub import own_folder
     from regiontalk.train.caption_check import choose_examples, teach_caption_check
     from regiontalk.train.inputs import name_boxes, read_folders
     from regiontalk.train.recipe import SourcesConfig
 
-    model_folder = resolve_model(model)
-    if model_folder.parent == BUNDLED:
-        raise ValueError(
-            "teach-check: expected a model folder of your own, got the package's "
-            f"{model!r}, which would change; copy it first: regiontalk info says where "
-            "it lies"
-        )
+    model_folder = own_folder(model, "teach-check")
     words = read_class_words(class_words, ())
     log = partial(typer.echo, err=True)
     examples = read_folders(data, log)

@@ -176,6 +176,11 @@ class ModelConfig(BaseModel):
         False,
         description="the decoder's largest layers are in int8 (`model.int8`), for use only",
     )
+    int8_backbone: bool = Field(
+        False,
+        description="the backbone computes in whole numbers (`regions.int8_mobilenets`) and "
+        "learns no more",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -41,6 +41,21 @@ def resolve_model(name: str | Path) -> Path:
     return _download(text)
 
 
+def own_folder(name: str, verb: str) -> Path:
+    """The folder of a model that a command will change.
+
+    Raises:
+        ValueError: no such model, or the package's own.
+    """
+    folder = resolve_model(name)
+    if folder.parent == BUNDLED:
+        raise ValueError(
+            f"{verb}: expected a model folder of your own, got the package's {name!r}, which "
+            "would change; copy it first: regiontalk info says where it lies"
+        )
+    return folder
+
+
 def _is_model(folder: Path) -> bool:
     """Whether a folder holds a model."""
     return (folder / "config.json").is_file()

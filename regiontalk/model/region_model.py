@@ -240,6 +240,8 @@ class RegionModel(nn.Module):
             model = cls(config=config, vocabulary=vocabulary, backbone=backbone)
         if config.folded:
             model.extractor.fold()
+        if config.int8_backbone:
+            model.extractor.backbone.use_int8()
         if config.int8:
             use_int8(model.generator, empty=True)
         load_strictly(model, folder / "model.safetensors")

@@ -52,6 +52,7 @@ class Backbone(nn.Module):
             ValueError: no such model, or one without maps at strides 8, 16 and 32.
         """
         super().__init__()
+        self._name, self._same_padding = name, same_padding
         net: Any
         if light and name in NETWORKS and not pretrained:
             net = MobileNet(name, same_padding=same_padding)
@@ -85,6 +86,28 @@ class Backbone(nn.Module):
         if self._channels_last:
             final = final.permute(0, 3, 1, 2)
         return fine, middle, final
+
+    def light_copy(self) -> Backbone:
+        """A folded backbone in this package's own form."""
+        light = Backbone(self._name, same_padding=self._same_padding, light=True)
+        fold_batch_norm(light)
+        light.load_state_dict(self.state_dict())
+        return light.eval()
+
+    def use_int8(self) -> None:
+        """Take the form that computes in whole numbers, empty, in place; a file fills it.
+
+        Raises:
+            ValueError: the network has no such form.
+        """
+        # here: a model in float needs none of it
+        from regiontalk.regions.int8_mobilenets import Int8MobileNet
+
+        if self._name not in NETWORKS:
+            raise ValueError(
+                f"backbone {self._name!r}: has no form in int8; one of {sorted(NETWORKS)} has"
+            )
+        self.net = Int8MobileNet(self._name, same_padding=self._same_padding)
 
     def freeze(self, stride: int) -> None:
         """Keep the layers up to the map at ``stride`` as they are; 0 lets every layer learn.

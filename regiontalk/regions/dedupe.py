@@ -65,7 +65,7 @@ def merged(
                 box = np.average(corners[voters], axis=0, weights=worths)
                 boxes[first] = tuple(box.tolist())
     return [
-        replace(region, box=box)
+        region if box == region.box else replace(region, box=box)
         for row, (region, box) in enumerate(zip(regions, boxes, strict=True))
         if row in things or not region.text
     ]

@@ -180,6 +180,17 @@ class NormAct(nn.BatchNorm2d):
         return rectified
 
 
+def same_padding_sides(size_hw: Sequence[int], kernel: int, stride: int) -> list[int]:
+    """TensorFlow's padding of a map: left, right, top and bottom, as `functional.pad` takes it."""
+    sides: list[int] = []
+    for length in reversed(size_hw):  # functional.pad takes the last axis first
+        steps = -(-length // stride) - 1  # from the first kernel to the last
+        total = max(steps * stride + kernel - length, 0)
+        before = total // 2
+        sides += [before, total - before]
+    return sides
+
+
 class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow does.
 
@@ -188,14 +199,8 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C', ceil(h / stride), ceil(w / stride))."""
-        sides: list[int] = []
-        for axis in (1, 0):  # functional.pad takes the last axis first
-            length = features.shape[2 + axis]
-            kernel, stride = self.kernel_size[axis], self.stride[axis]
-            steps = -(-length // stride) - 1  # from the first kernel to the last
-            total = max(steps * stride + kernel - length, 0)
-            before = total // 2
-            sides += [before, total - before]
+        kernel, stride = int(self.kernel_size[0]), int(self.stride[0])
+        sides = same_padding_sides(features.shape[2:], kernel, stride)
         return super().forward(functional.pad(features, sides))
 
 

@@ -349,15 +349,17 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
     """
     from onnx import TensorProto, helper
 
+    whole_numbers = {"I8": TensorProto.INT8, "I32": TensorProto.INT32}
     casts = []
     for tensor in graph.initializer:
         weight = stored.get(tensor.name.removeprefix("model."))
         if (
             weight is not None
-            and weight.dtype == "I8"
+            and weight.dtype in whole_numbers
             and weight.shape == tuple(tensor.dims)
         ):
-            tensor.CopyFrom(_reference(tensor.name, TensorProto.INT8, weight))
+            kind = whole_numbers[weight.dtype]
+            tensor.CopyFrom(_reference(tensor.name, kind, weight))
             continue
         if (
             weight is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from regiontalk.model.storage import open_folder
 from regiontalk.records import FloatArray
 from regiontalk.runtime.graph_check import check_graph
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
-from regiontalk.runtime.parallel import in_parallel, usable_cores
+from regiontalk.runtime.parallel import free_workers, in_parallel, usable_cores
 from regiontalk.runtime.predictor import (
     DecoderState,
     DecoderStep,
@@ -36,6 +37,7 @@ PROVIDERS = {
 }
 # read in one run: enough to be quick, few enough for little memory
 SENTENCES_TOGETHER = 256
+TEXTS_KEPT = 4096  # whose vectors are remembered, 4 MB of them
 CROPS_TOGETHER = 16  # a network on crops needs a gigabyte for a hundred
 
 
@@ -64,6 +66,8 @@ class OnnxPredictor(Predictor):
         self._sessions: dict[tuple[str, int], tuple[Any, list[str]]] = {}
         self._loading = threading.Lock()
         self._tensors: dict[str, FloatArray] = {}
+        # the latest texts, the oldest first
+        self._text_vectors: dict[tuple[int, ...], FloatArray] = {}
         self._providers = find_providers(device)
         self._hash = hash_of(folder / "model.safetensors")
         if config.precomputed is None:
@@ -77,7 +81,8 @@ class OnnxPredictor(Predictor):
         takes one after another: the maps of more do not fit its cache.
         """
         if len(pixels) < 2 or not self._on_processor:
-            return PhotoFeatures(*self._run("photo", pixels, threads=self.workers))
+            threads = free_workers(self.workers)
+            return PhotoFeatures(*self._run("photo", pixels, threads=threads))
         tasks = [
             functools.partial(self._run, "photo", pixels[row : row + 1])
             for row in range(len(pixels))
@@ -128,6 +133,20 @@ class OnnxPredictor(Predictor):
         if aligner.sentence == "last":
             return vectors, np.arange(words.shape[1]) == lengths[:, None] - 1
         return vectors, mask
+
+    def text_vectors(self, texts: Sequence[tuple[int, ...]]) -> FloatArray:
+        """As `Predictor.text_vectors`; what regions often say is read once."""
+        remembered = self._text_vectors
+        vectors = {text: remembered[text] for text in texts if text in remembered}
+        unread = [text for text in dict.fromkeys(texts) if text not in vectors]
+        if unread:
+            vectors.update(zip(unread, super().text_vectors(unread), strict=True))
+            # replaced, never changed: another thread may be reading it
+            latest = remembered | {text: vectors[text] for text in unread}
+            surplus = max(0, len(latest) - TEXTS_KEPT)
+            self._text_vectors = dict(itertools.islice(latest.items(), surplus, None))
+        rows = [vectors[text] for text in texts]
+        return np.array(rows, dtype=np.float32).reshape(-1, self.config.aligner.size)
 
     def start(
         self,

@@ -155,6 +155,11 @@ class Predictor(ABC):
 
     # what follows from that
 
+    def text_vectors(self, texts: Sequence[tuple[int, ...]]) -> FloatArray:
+        """What each of C texts says as a whole: the sum of its words' vectors s, (C, D)."""
+        words, mask = self.encode_text(texts)
+        return np.asarray((words * mask[..., None]).sum(1), dtype=np.float32)
+
     def propose(
         self, features: PhotoFeatures, count: int
     ) -> tuple[FloatArray, FloatArray]:

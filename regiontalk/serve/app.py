@@ -69,6 +69,7 @@ def create_app(
         admission,
         batch=limits.batch,
         saw_batch=metrics.batch,
+        threads=captioner.predictor.workers,
     )
 
     decoders = make_decoders()

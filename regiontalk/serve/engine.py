@@ -1,22 +1,25 @@
-"""The queue before the model: requests that wait together are computed together, in one thread.
+"""The queue before the model: requests that wait together are computed together.
 
-While one batch is computed others arrive; the next batch takes the oldest request and all that ask
-for the same settings, up to a limit. One thread computes, because torch uses every core by itself;
-the event loop stays free.
+While one batch is computed others arrive; the next batch takes the oldest request and those that
+ask for the same settings, up to a limit. A request that is alone gets all cores; where more wait,
+threads share them out and each computes on a core of its own, so that no core waits for another.
+The event loop stays free.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from regiontalk.images.open import Photo, PictureSource
 from regiontalk.records import ImageResult
+from regiontalk.runtime.parallel import one_core
 from regiontalk.serve.admission import (
     Admission,
     BusyError,
@@ -76,26 +79,30 @@ class Engine:
         admission: knows how long a request takes.
         batch: photos computed together at most.
         saw_batch: told the size of every batch of captions.
+        threads: that compute batches; 1 for an engine that uses every core by itself.
     """
 
     caption_many: CaptionMany
     admission: Admission
     batch: int
     saw_batch: Callable[[int], object] = lambda size: None
+    threads: int = 1
+    _busy: int = 0  # threads
+    _is_working: bool = False  # one of them computes something else than captions
     _jobs: deque[_Job] = field(default_factory=deque)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Compute while the context lasts."""
-        with ThreadPoolExecutor(1, "regiontalk") as thread:
-            task = asyncio.create_task(self._work(thread))
+        with ThreadPoolExecutor(self.threads, "regiontalk") as pool:
+            tasks = [asyncio.create_task(self._work(pool)) for _ in range(self.threads)]
             try:
                 yield
             finally:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def caption(self, photo: Photo, settings: Speaking) -> ImageResult:
         """`caption_many` of one photo, perhaps together with other requests'."""
@@ -118,7 +125,7 @@ class Engine:
             self._arrived.set()
             return await job.future
 
-    async def _work(self, thread: ThreadPoolExecutor) -> None:
+    async def _work(self, pool: ThreadPoolExecutor) -> None:
         """Batch after batch, until cancelled."""
         while True:
             await self._arrived.wait()
@@ -126,9 +133,14 @@ class Engine:
             if not jobs:
                 self._arrived.clear()
                 continue
+            is_alone = not self._busy and not self._jobs
+            compute = self._compute if is_alone else self._compute_on_one_core
+            is_work = jobs[0].work is not None
+            self._busy += 1
+            self._is_working |= is_work
             try:
                 outcomes = await asyncio.get_running_loop().run_in_executor(
-                    thread, self._compute, jobs
+                    pool, compute, jobs
                 )
                 _settle(jobs, outcomes)
             except Exception as error:
@@ -136,21 +148,27 @@ class Engine:
                 fault = RuntimeError("the engine failed")
                 fault.__cause__ = error
                 _settle(jobs, [fault] * len(jobs))
+            finally:
+                self._busy -= 1
+                self._is_working &= not is_work
+                self._arrived.set()  # work may have waited for this one
 
     def _next(self) -> list[_Job]:
         """The oldest job that somebody still waits for, and those that can be computed with it."""
         for job in self._jobs:
             self._send_late_away(job)
         self._jobs = deque(job for job in self._jobs if not job.future.done())
-        if not self._jobs:
+        ready = [job for job in self._jobs if job.settings or not self._is_working]
+        if not ready:
             return []
-        first = self._jobs[0]
+        first = ready[0]
         alike = [
             job
-            for job in self._jobs
+            for job in ready
             if job is first or (first.settings and job.settings == first.settings)
         ]
-        chosen = alike[: self.batch]
+        share = math.ceil(len(alike) / (self.threads - self._busy))
+        chosen = alike[: min(self.batch, share)]
         self._jobs = deque(job for job in self._jobs if job not in chosen)
         for job in chosen:
             job.begin()
@@ -165,6 +183,11 @@ class Engine:
             return
         if job.ticket.left < self.admission.pace:
             job.future.set_exception(BusyError(self.admission.retry_after))
+
+    def _compute_on_one_core(self, jobs: Sequence[_Job]) -> list[Any]:
+        """`_compute`, beside other batches."""
+        with one_core():
+            return self._compute(jobs)
 
     def _compute(self, jobs: Sequence[_Job]) -> list[Any]:
         """A result or an exception for each job.

@@ -67,6 +67,7 @@ def build_model(
         config=config, vocabulary=vocabulary, backbone=backbone, crops=crops
     )
     if start_model is not None:
+        _refuse_moving(recipe, start_model)
         _take_over(model, start_model)
     inputs.vectors = _begin_with_vectors(model, inputs, vectors)
     return model.to(inputs.device)
@@ -117,7 +118,28 @@ def _take_over(model: RegionModel, start_model: RegionModel) -> None:
     """Give a model the extractor of another one, in the form in which that one has it."""
     if start_model.config.folded:
         model.folded()
+    if start_model.config.int8_backbone:
+        model.extractor.backbone.use_int8()
+        model.config = model.config.model_copy(update={"int8_backbone": True})
     model.extractor.take_over(start_model.extractor)
+
+
+def _refuse_moving(recipe: Recipe, start_model: RegionModel) -> None:
+    """Refuse stages that would train a backbone in whole numbers.
+
+    Raises:
+        ValueError: names the first.
+    """
+    if not start_model.config.int8_backbone:
+        return
+    for name in ("proposer", "joint", "refine"):
+        stage = getattr(recipe, name)
+        if stage is not None and stage.optimiser.backbone_learning_rate > 0:
+            raise ValueError(
+                f"[{name}.optimiser] backbone_learning_rate: expected 0, got "
+                f"{stage.optimiser.backbone_learning_rate:g}; the start model's backbone "
+                "computes in whole numbers and learns no more: begin with --weights instead"
+            )
 
 
 def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:

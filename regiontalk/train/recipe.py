@@ -111,6 +111,9 @@ class Recipe(BaseModel):
     int8: bool = Field(
         False, description="the finished model's decoder is stored and computes in int8"
     )
+    int8_backbone: bool = Field(
+        False, description="and its backbone, rounded on training photos"
+    )
 
     @model_validator(mode="before")
     @classmethod

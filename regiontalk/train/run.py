@@ -27,6 +27,7 @@ from regiontalk.train.checkpoint import Checkpoint, load_checkpoint, steps_done
 from regiontalk.train.inputs import Inputs
 from regiontalk.train.loop import Log, train
 from regiontalk.train.recipe import stages_of
+from regiontalk.train.round_backbone import read_pixels, round_backbone
 from regiontalk.train.stages import LOG_NAME as LOG_NAME
 from regiontalk.train.stages import Stage, make_stage
 from regiontalk.train.watch import restore_best
@@ -171,6 +172,9 @@ def run_recipe(
         run.stage(name, model)
     folder = run.out / "model"
     if run.processes.is_main:
+        if run.recipe.int8_backbone and not model.config.int8_backbone:
+            pixels = read_pixels(run.examples, model.preprocessing, run.recipe.seed)
+            round_backbone(model, pixels, run.log)
         if run.recipe.int8:
             model.in_int8()
         save_for_use(folder, model, card, run.log)
