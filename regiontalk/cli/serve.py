@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -84,6 +85,9 @@ def serve(
 
     Photos stay in memory; neither they nor what is said about them is logged.
     """
+    # before numpy is imported: the threads of its BLAS wait busily after their work, on the cores
+    # that the next photo needs
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from regiontalk.serve.run import Address, run
     except ImportError as error:

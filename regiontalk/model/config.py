@@ -181,6 +181,9 @@ class ModelConfig(BaseModel):
         description="the backbone computes in whole numbers (`regions.int8_mobilenets`) and "
         "learns no more",
     )
+    int8_proposals: bool = Field(
+        False, description="so does the tower of the proposal head, for use only"
+    )
 
     @model_validator(mode="before")
     @classmethod

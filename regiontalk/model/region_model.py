@@ -242,6 +242,8 @@ class RegionModel(nn.Module):
             model.extractor.fold()
         if config.int8_backbone:
             model.extractor.backbone.use_int8()
+        if config.int8_proposals:
+            model.extractor.proposals.use_int8()
         if config.int8:
             use_int8(model.generator, empty=True)
         load_strictly(model, folder / "model.safetensors")
@@ -258,7 +260,13 @@ class RegionModel(nn.Module):
         return self.eval()
 
     def trainable(self) -> RegionModel:
-        """This model with all layers in floating point, in place, as stages train them."""
+        """This model with all layers that can learn in floating point, in place.
+
+        So stages train them.
+        """
+        if self.config.int8_proposals:
+            self.extractor.proposals.use_float()
+            self.config = self.config.model_copy(update={"int8_proposals": False})
         if self.config.int8:
             use_float(self.generator)
             self.config = self.config.model_copy(update={"int8": False})

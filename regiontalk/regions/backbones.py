@@ -61,16 +61,7 @@ class Backbone(nn.Module):
         if isinstance(getattr(net, "pre_logits", None), nn.Module):
             # VGG's two layers before its classifier, which no map passes through
             net.pre_logits = nn.Identity()
-        levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
-        if not hasattr(net, "forward_intermediates"):
-            raise ValueError(
-                f"backbone {name!r}: the timm that is installed gives no maps of it; "
-                "pip install -U timm"
-            )
-        if not all(stride in levels for stride in STRIDES):
-            raise ValueError(
-                f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}"
-            )
+        levels = _levels(name, net)
         self.net = net
         self._levels = [levels[8], levels[16]]
         fine, middle = (int(net.feature_info[row]["num_chs"]) for row in self._levels)
@@ -142,6 +133,25 @@ class Backbone(nn.Module):
             ValueError: the file holds other tensors than the network.
         """
         load_local(self.net, path)
+
+
+def _levels(name: str, net: Any) -> dict[int, int]:
+    """Row of ``feature_info`` by stride.
+
+    Raises:
+        ValueError: not all of `STRIDES` are there, or no maps at all.
+    """
+    levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
+    if not hasattr(net, "forward_intermediates"):
+        raise ValueError(
+            f"backbone {name!r}: the timm that is installed gives no maps of it; "
+            "pip install -U timm"
+        )
+    if not all(stride in levels for stride in STRIDES):
+        raise ValueError(
+            f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}"
+        )
+    return levels
 
 
 def load_local(net: nn.Module, path: Path) -> None:

@@ -8,8 +8,8 @@ point 0, and a byte ends at 255. The channels of a residual stream keep their st
 through a whole stage, so that adding two of them adds whole numbers.
 
 Whole numbers have no last digits in which engines or processors could differ: torch
-multiplies the same ones in float32, which is exact below 2^24 (`train.round_backbone`
-holds weights to that), and ONNX Runtime has operators for them. The last convolution
+multiplies the same ones in float32, which is exact below 2^24 (`train.rounding` holds
+weights to that), and ONNX Runtime has operators for them. The last convolution
 and the maps leave as float32.
 """
 
@@ -85,7 +85,8 @@ class Int8Conv2d(nn.Module):
         """Cells before and after the width and the height, as `functional.pad` takes them."""
         if not self._is_same:
             return [self._padding] * 4
-        return same_padding_sides(features.shape[2:], self._kernel, self.stride)
+        kernel_hw, stride_hw = [self._kernel] * 2, [self.stride] * 2
+        return same_padding_sides(features.shape[2:], kernel_hw, stride_hw)
 
     def _symbolic(self, features: Tensor) -> Tensor:
         """The same as an ONNX operator; all steps are 1."""
@@ -96,12 +97,12 @@ class Int8Conv2d(nn.Module):
                 features.shape[2:], (top, left), (bottom, right), strict=True
             )
         )
-        one = torch.ones(())
+        step = torch.ones(())  # everything is counted in steps
         zero_of_weights = torch.zeros((), dtype=torch.int8)
         inputs = [
-            *(features, one, _byte(self.enter_zero)),
+            *(features, step, _byte(self.enter_zero)),
             *(self.weight, self.scale, zero_of_weights),
-            *(one, _byte(self.leave_zero), self.bias),
+            *(step, _byte(self.leave_zero), self.bias),
         ]
         attributes = {
             "kernel_shape": [self._kernel] * 2,
@@ -180,6 +181,42 @@ class MapScale(nn.Module):
         """(B, C, h, w) uint8 to float32."""
         steps = features.float() - CENTRE
         return steps * self.scale[:, None, None] + self.offset[:, None, None]
+
+
+class Int8Between(nn.Module):
+    """A convolution between layers in float, of rectified values (B, C, h, w)."""
+
+    enter_scale: Tensor
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        """Empty, of a convolution's sizes."""
+        super().__init__()
+        self.register_buffer("enter_scale", torch.ones(conv.in_channels))
+        self.conv = Int8Conv2d(conv, enter_zero=0, leave_zero=CENTRE)
+        self.leave = MapScale(conv.out_channels)
+        self._sizes = (conv.in_channels, conv.out_channels, *conv.kernel_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C', h, w), float32."""
+        result: Tensor = self.leave(self.conv(self.codes(features)))
+        return result
+
+    def codes(self, features: Tensor) -> Tensor:
+        """The bytes that stand for values."""
+        steps = (features.float() / self.enter_scale[:, None, None]).round()
+        return steps.clamp(0.0, float(LARGEST)).to(torch.uint8)
+
+    @torch.no_grad()
+    def to_conv(self) -> nn.Conv2d:
+        """The same convolution in floating point, which can learn."""
+        enter, leave, kernel, _ = self._sizes
+        conv = nn.Conv2d(enter, leave, kernel, padding=kernel // 2)
+        scale = self.conv.scale * self.leave.scale
+        weight = self.conv.weight * scale[:, None, None, None]
+        conv.weight.copy_(weight / self.enter_scale[:, None, None])
+        assert conv.bias is not None
+        conv.bias.copy_(self.conv.bias * scale + self.leave.offset)
+        return conv.to(scale.device)
 
 
 class Int8MobileNet(nn.Module):

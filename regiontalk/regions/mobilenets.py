@@ -180,10 +180,13 @@ class NormAct(nn.BatchNorm2d):
         return rectified
 
 
-def same_padding_sides(size_hw: Sequence[int], kernel: int, stride: int) -> list[int]:
+def same_padding_sides(
+    size_hw: Sequence[int], kernel_hw: Sequence[int], stride_hw: Sequence[int]
+) -> list[int]:
     """TensorFlow's padding of a map: left, right, top and bottom, as `functional.pad` takes it."""
     sides: list[int] = []
-    for length in reversed(size_hw):  # functional.pad takes the last axis first
+    for axis in (1, 0):  # functional.pad takes the last axis first
+        length, kernel, stride = size_hw[axis], kernel_hw[axis], stride_hw[axis]
         steps = -(-length // stride) - 1  # from the first kernel to the last
         total = max(steps * stride + kernel - length, 0)
         before = total // 2
@@ -199,8 +202,7 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C', ceil(h / stride), ceil(w / stride))."""
-        kernel, stride = int(self.kernel_size[0]), int(self.stride[0])
-        sides = same_padding_sides(features.shape[2:], kernel, stride)
+        sides = same_padding_sides(features.shape[2:], self.kernel_size, self.stride)
         return super().forward(functional.pad(features, sides))
 
 

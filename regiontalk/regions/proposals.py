@@ -69,18 +69,32 @@ class ProposalHead(nn.Module):
         self.output.get_parameter("bias").data.view(per_cell, 5)[:, 0] = -4.0
         self.size = size
 
+    def use_int8(self) -> None:
+        """Let the tower multiply whole numbers, empty, in place; a file fills it."""
+        # here: a head in float needs none of it
+        from regiontalk.regions.int8_mobilenets import Int8Between
+
+        for row, layer in enumerate(self.tower):
+            if isinstance(layer, nn.Conv2d):
+                self.tower[row] = Int8Between(layer)
+
+    def use_float(self) -> None:
+        """Undo `use_int8`, in place, for training."""
+        from regiontalk.regions.int8_mobilenets import Int8Between
+
+        for row, layer in enumerate(self.tower):
+            if isinstance(layer, Int8Between):
+                self.tower[row] = layer.to_conv()
+
     @property
     def anchors(self) -> Tensor:
         """`anchor_boxes` (A, 4) where the weights are."""
         return anchor_boxes(self.size).to(self.output.weight.device)
 
-    def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Objectness logits (B, A) and boxes (B, A, 4) of maps at strides 8, 16, 32.
-
-        The boxes are in network pixels.
-        """
+    def pyramid(self, maps: tuple[Tensor, ...]) -> list[Tensor]:
+        """What the tower reads of maps at strides 8, 16, 32, the finest first."""
         coarser: Tensor | None = None
-        levels = []
+        levels: list[Tensor] = []
         for level in (2, 1, 0):
             features = self.lateral[level](maps[level])
             if coarser is not None:
@@ -89,10 +103,18 @@ class ProposalHead(nn.Module):
                     coarser, size=size, mode="nearest"
                 )
             coarser = features
-            levels.append(self.tower(functional.relu(self.smooth[level](features))))
+            levels.insert(0, functional.relu(self.smooth[level](features)))
+        return levels
+
+    def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Objectness logits (B, A) and boxes (B, A, 4) of maps at strides 8, 16, 32.
+
+        The boxes are in network pixels.
+        """
         predictions = []
-        for features in reversed(levels):
-            output = self.output(features).permute(0, 2, 3, 1)  # (B, h, w, A/cell * 5)
+        for features in self.pyramid(maps):
+            # (B, h, w, A/cell * 5)
+            output = self.output(self.tower(features)).permute(0, 2, 3, 1)
             predictions.append(output.reshape(features.shape[0], -1, 5))
         flat = torch.cat(predictions, 1).float()  # (B, A, 5)
         return flat[..., 0], decode_boxes(self.anchors, flat[..., 1:])

@@ -353,33 +353,31 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
     casts = []
     for tensor in graph.initializer:
         weight = stored.get(tensor.name.removeprefix("model."))
-        if (
-            weight is not None
-            and weight.dtype in whole_numbers
-            and weight.shape == tuple(tensor.dims)
-        ):
-            kind = whole_numbers[weight.dtype]
-            tensor.CopyFrom(_reference(tensor.name, kind, weight))
+        if weight is not None and weight.shape != tuple(tensor.dims):
+            weight = None
+        if weight is not None and weight.dtype in whole_numbers:
+            stored_as = _reference(tensor.name, whole_numbers[weight.dtype], weight)
+            tensor.CopyFrom(stored_as)
             continue
-        if (
-            weight is None
-            or weight.dtype != "F16"
-            or weight.shape != tuple(tensor.dims)
-        ):
+        if weight is None or weight.dtype != "F16":
             if tensor.ByteSize() > _MAX_INLINE:
                 raise ValueError(
                     f"graph {name}: {tensor.name} {tuple(tensor.dims)} is no weight of the model"
                 )
             continue
+        half = f"{tensor.name}.half"
         casts.append(
-            helper.make_node(
-                "Cast", [f"{tensor.name}.half"], [tensor.name], to=TensorProto.FLOAT
-            )
+            helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT)
         )
-        tensor.CopyFrom(_reference(f"{tensor.name}.half", TensorProto.FLOAT16, weight))
-    nodes = [*casts, *graph.node]
+        tensor.CopyFrom(_reference(half, TensorProto.FLOAT16, weight))
+    _put_first(graph, casts)
+
+
+def _put_first(graph: Any, nodes: Sequence[Any]) -> None:
+    """Let nodes stand before the others of a graph."""
+    following = [*graph.node]
     graph.ClearField("node")
-    graph.node.extend(nodes)
+    graph.node.extend([*nodes, *following])
 
 
 def _reference(name: str, data_type: int, weight: StoredTensor) -> Any:
@@ -472,9 +470,7 @@ def _tell_lengths(graph: Any) -> None:
             "ReduceSum", ["lengths.mask", axis.name], ["lengths"], keepdims=0
         ),
     ]
-    nodes = [*counted, *graph.node]
-    graph.ClearField("node")
-    graph.node.extend(nodes)
+    _put_first(graph, counted)
 
 
 @contextlib.contextmanager

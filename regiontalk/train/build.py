@@ -51,7 +51,9 @@ def build_model(
     if inputs.base is not None:
         return _grow(inputs, inputs.base).to(inputs.device)
     start_model = (
-        None if start is None else RegionModel.from_folder(resolve_model(start))
+        None
+        if start is None
+        else RegionModel.from_folder(resolve_model(start)).trainable()
     )
     config = _config(inputs, extractor_sizes(recipe, start))
     if start_model is None and inputs.given is None:

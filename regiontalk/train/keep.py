@@ -121,6 +121,16 @@ class Memory:
         return hashlib.sha256(self.vectors.numpy().tobytes()).hexdigest()
 
 
+def hand_over(path: Path, extractor: nn.Module) -> None:
+    """Let a memory serve another extractor, which sees nearly the same: its rounded form."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    metadata = {"extractor": fingerprint(extractor)}
+    atomic_write(
+        path, lambda temporary: save_file(tensors, temporary, metadata=metadata)
+    )
+
+
 def _in_bytes(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows in one byte a number, and the scale of each, (R, 1)."""
     scale = (rows.abs().amax(1, keepdim=True).clamp(min=1e-6) / 127).half()

@@ -8,6 +8,7 @@ smaller maps, and see more photos.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,18 +22,21 @@ from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
+from regiontalk.regions.extractor import OnePassExtractor
 from regiontalk.regions.int8_mobilenets import (
     CENTRE,
     PIXEL_STEPS,
+    Int8Between,
     Int8Conv2d,
     Int8Residual,
     add_bytes,
 )
 from regiontalk.runtime.export import export_runtime
+from regiontalk.train.keep import MEMORY, Memory, hand_over
 from regiontalk.train.loop import Log
 from regiontalk.train.photos import PictureStore
 from regiontalk.train.rounding import (
-    Moments,
+    LARGEST_SUM,
     Pairs,
     balanced,
     least_squares,
@@ -48,6 +52,7 @@ _STAGE_CELLS = 400_000  # of the maps that a stage is fitted on
 # of these, those that a layer's moments are taken from, for each of a row's weights
 _MOMENT_CELLS = 400
 _RANGE_CELLS = 60_000  # and those that its steps are chosen by
+_TOWER_PHOTOS = 96  # that the head of the proposals is fitted on
 _TOGETHER = 8  # photos a forward pass
 
 
@@ -114,7 +119,9 @@ def round_backbone(model: RegionModel, pixels: Tensor, log: Log) -> None:
     exact = backbone.light_copy()
     backbone.use_int8()
     _Rounding(exact, backbone, pixels[:MAX_PHOTOS], log).run()
-    model.config = model.config.model_copy(update={"int8_backbone": True})
+    round_tower(model.extractor, pixels)
+    update = {"int8_backbone": True, "int8_proposals": True}
+    model.config = model.config.model_copy(update=update)
     model.to(device).eval()
 
 
@@ -132,14 +139,22 @@ def round_in_folder(
 ) -> None:
     """Put the backbone of a model folder in whole numbers, in place, and make its graphs anew.
 
+    Its memory, where it has one, stays: the maps differ by a hundredth of their energy.
+
     Raises:
         ValueError: as `round_backbone`, or the folder is no model.
     """
     model = RegionModel.from_folder(folder)
+    has_memory = Memory.load(folder / MEMORY, model.extractor) is not None
     card = (folder / "README.md").read_text(encoding="utf-8")
     round_backbone(model, read_pixels(examples, model.preprocessing, seed), log)
     model.save_pretrained(folder, card)
     export_runtime(folder)
+    if (
+        has_memory
+    ):  # of the form in which it trains, and of the weights as they stand on disk
+        start = RegionModel.from_folder(folder).trainable()
+        hand_over(folder / MEMORY, start.extractor)
 
 
 class _Rounding:
@@ -245,22 +260,8 @@ class _Rounding:
 
     def _fit(self, name: str, signal: Signal, outputs: Tensor, steps: Steps) -> Tensor:
         """Fill a layer so that it gives the float network's outputs in steps; its bytes."""
-        conv, layer = (net.get_submodule(name) for net in (self._exact, self._rounded))
-        groups, kernel = conv.groups, conv.kernel_size[0]
-        enters = signal.steps.scale[:, None, None, None]
-        enters = enters if groups > 1 else enters.transpose(0, 1)
-        weights = conv.weight * enters / steps.scale[:, None, None, None]
-        weights = weights.reshape(groups, -1, weights[0].numel())
-        moments = _moments(layer, signal, outputs, steps)
-        pairs: Pairs = "none" if groups > 1 else "neighbours" if kernel == 1 else "any"
-        weights = least_squares(weights, moments)
-        scale = row_scales(weights, pairs)
-        whole = round_rows(weights, scale, moments.covariance, pairs)
-        mean = (whole * moments.input_mean[:, None]).sum(2)
-        bias = moments.output_mean / scale - mean
-        layer.weight.copy_(whole.reshape(layer.weight.shape))
-        layer.scale.copy_(scale.flatten())
-        layer.bias.copy_(bias.flatten().round())
+        layer = self._rounded.get_submodule(name)
+        fill_layer(layer, self._exact.get_submodule(name), [(signal, outputs)], steps)
         return _in_chunks(layer, signal.codes)
 
     def _fill_map(self, stage: str, steps: Steps) -> None:
@@ -270,14 +271,91 @@ class _Rounding:
             self._rounded.maps[stage].offset.copy_(steps.offset)
 
 
-def _moments(
-    layer: Int8Conv2d, signal: Signal, outputs: Tensor, steps: Steps
-) -> Moments:
-    """The moments of a layer's bytes and of the float network's outputs in steps."""
-    cells = outputs.shape[2] * outputs.shape[3]
-    wanted = _MOMENT_CELLS * layer.weight[0].numel()
-    photos = min(len(outputs), max(_TOGETHER, wanted // cells))
-    return measure_moments(_moment_chunks(layer, signal, outputs[:photos], steps))
+def fill_layer(
+    layer: Int8Conv2d,
+    conv: nn.Conv2d,
+    maps: Sequence[tuple[Signal, Tensor]],
+    steps: Steps,
+) -> None:
+    """Fill a layer so that it gives a float one's outputs in steps.
+
+    Args:
+        layer: empty.
+        conv: the float one.
+        maps: what enters, and the outputs (N, C', h', w') that should leave, of each size.
+        steps: of the outputs.
+    """
+    pairs: Pairs = "neighbours" if conv.kernel_size[0] == 1 else "any"
+    if conv.groups > 1:
+        pairs = "none"
+    weights = _in_steps(conv, maps[0][0].steps.scale, steps.scale)
+    chunks = (_moment_chunks(layer, signal, outputs, steps) for signal, outputs in maps)
+    moments = measure_moments(itertools.chain.from_iterable(chunks))
+    weights = least_squares(weights, moments)
+    scale = row_scales(weights, pairs)
+    rounded = round_rows(weights, scale, moments.covariance, pairs)
+    mean = (rounded * moments.input_mean[:, None]).sum(2)
+    bias = moments.output_mean / scale - mean
+    layer.weight.copy_(rounded.reshape(layer.weight.shape))
+    layer.scale.copy_(scale.flatten())
+    # as large as a sum can be: a channel that is off or full at every cell needs no more
+    layer.bias.copy_(bias.flatten().round().clamp(-LARGEST_SUM, LARGEST_SUM))
+
+
+def _in_steps(conv: nn.Conv2d, enter_scale: Tensor, leave_scale: Tensor) -> Tensor:
+    """Weights (G, R, K) from steps of what enters to steps of what leaves."""
+    by_input = enter_scale[:, None, None]
+    if conv.groups > 1:  # each channel enters its own row
+        by_input = by_input[:, None]
+    weights = conv.weight * by_input / leave_scale[:, None, None, None]
+    return weights.reshape(conv.groups, -1, weights[0].numel())
+
+
+@torch.no_grad()
+def round_tower(extractor: OnePassExtractor, pixels: Tensor) -> None:
+    """Put the tower of the proposal head in whole numbers, in place.
+
+    Args:
+        extractor: its backbone is in whole numbers already.
+        pixels: as of `round_backbone`.
+    """
+    head = extractor.proposals
+    photos = pixels[:_TOWER_PHOTOS].float() / PIXEL_STEPS - 1
+    maps = [extractor.backbone(chunk) for chunk in torch.split(photos, _TOGETHER)]
+    by_size = [torch.cat(levels) for levels in zip(*maps, strict=True)]
+    exact = head.pyramid((by_size[0], by_size[1], by_size[2]))
+    rounded, layers = exact, list(head.tower)
+    head.use_int8()
+    for layer, new_layer in zip(layers, head.tower, strict=True):
+        outputs = [_in_chunks(layer, values) for values in exact]
+        if isinstance(new_layer, Int8Between) and isinstance(layer, nn.Conv2d):
+            _fill_between(new_layer, layer, rounded, outputs)
+        rounded = [_in_chunks(new_layer, values) for values in rounded]
+        exact = outputs
+
+
+def _fill_between(
+    between: Int8Between,
+    conv: nn.Conv2d,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+) -> None:
+    """Fill a layer that rectified maps of several sizes enter, and which should give outputs."""
+    entering = torch.cat([_sampled(values) for values in inputs], 1)
+    between.enter_scale.copy_(rectified_scale(entering, None).half())
+    zero = torch.zeros_like(between.enter_scale)
+    enter_steps = Steps(between.enter_scale, zero, 0)
+    leaving = torch.cat([_sampled(values) for values in outputs], 1)
+    scale, (middle,) = stream_scales([leaving])
+    leave_steps = Steps(scale.half().float(), middle.half().float(), CENTRE)
+    signals = [
+        Signal(_in_chunks(between.codes, values), enter_steps, values)
+        for values in inputs
+    ]
+    maps = list(zip(signals, outputs, strict=True))
+    fill_layer(between.conv, conv, maps, leave_steps)
+    between.leave.scale.copy_(leave_steps.scale)
+    between.leave.offset.copy_(leave_steps.offset)
 
 
 def _moment_chunks(
@@ -285,6 +363,9 @@ def _moment_chunks(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """What enters a layer's rows (G, K, S) and should leave them (G, R, S), a few photos each."""
     kernel, groups = layer.weight.shape[2], layer.groups
+    cells = outputs.shape[2] * outputs.shape[3]
+    wanted = _MOMENT_CELLS * layer.weight[0].numel()
+    outputs = outputs[: max(_TOGETHER, wanted // cells)]
     scale, offset = steps.scale[:, None, None], steps.offset[:, None, None]
     for first in range(0, len(outputs), _TOGETHER):
         rows = slice(first, min(first + _TOGETHER, len(outputs)))

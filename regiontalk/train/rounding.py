@@ -18,6 +18,8 @@ from torch import Tensor
 LARGEST_WEIGHT = 127
 # of two weights that processors without VNNI add in 16 bits: 255 * 128 is below 2^15
 LARGEST_PAIR = 128
+# of products with bytes; with as large a bias it is below 2^24, where float32 is exact
+LARGEST_SUM = 2**23 - 1
 Pairs = Literal["none", "neighbours", "any"]
 """Which two of a row's products a processor may add in 16 bits."""
 
@@ -81,6 +83,7 @@ def least_squares(weights: Tensor, moments: Moments) -> Tensor:
 def row_scales(weights: Tensor, pairs: Pairs) -> Tensor:
     """The scale (G, R) by which each row of weights (G, R, K) fits int8, as fp16 holds it."""
     scale = weights.abs().amax(2) / LARGEST_WEIGHT
+    scale = torch.maximum(scale, weights.abs().sum(2) * _BYTE / LARGEST_SUM)
     if pairs != "none":
         two_sums = [_largest_pair(sign * weights, pairs) for sign in (1, -1)]
         # two steps less, which rounding may add
@@ -112,25 +115,34 @@ def round_rows(
         covariance: (G, K, K) of the inputs.
         pairs: which two of a row must not exceed `LARGEST_PAIR`.
     """
-    size = weights.shape[2]
-    damped = covariance + _DAMPING * _diagonal(covariance)
-    inverse = torch.linalg.inv(damped.double())
-    upper = torch.linalg.cholesky((inverse + inverse.mT) / 2, upper=True).float()
+    upper = _factor(covariance)
     remaining, steps = weights.clone(), torch.zeros_like(weights)
-    for column in range(size):
+    for column in range(weights.shape[2]):
         rounded = (remaining[:, :, column] / scale).round()
-        low = high = torch.full_like(rounded, LARGEST_WEIGHT)
         if pairs == "neighbours" and column % 2:
-            before = steps[:, :, column - 1]
-            high = (LARGEST_PAIR - before.clamp_min(0)).clamp_max(LARGEST_WEIGHT)
-            low = (LARGEST_PAIR + before.clamp_max(0)).clamp_max(LARGEST_WEIGHT)
-        rounded = torch.minimum(torch.maximum(rounded, -low), high)
+            rounded = _beside(steps[:, :, column - 1], rounded)
+        rounded = rounded.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)
         steps[:, :, column] = rounded
         error = remaining[:, :, column] - rounded * scale
         error = error / upper[:, column, column, None]
         follow = upper[:, column, None, column + 1 :]
         remaining[:, :, column + 1 :] -= error[:, :, None] * follow
     return steps
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    """The upper Cholesky factor (G, K, K) of the damped covariance's inverse."""
+    damped = covariance + _DAMPING * _diagonal(covariance)
+    inverse = torch.linalg.inv(damped.double())
+    upper: Tensor = torch.linalg.cholesky((inverse + inverse.mT) / 2, upper=True)
+    return upper.float()
+
+
+def _beside(neighbour: Tensor, rounded: Tensor) -> Tensor:
+    """Weights of which none has a larger sum with its neighbour than `LARGEST_PAIR`."""
+    high = LARGEST_PAIR - neighbour.clamp_min(0)
+    low = -LARGEST_PAIR - neighbour.clamp_max(0)
+    return torch.minimum(torch.maximum(rounded, low), high)
 
 
 def rectified_scale(values: Tensor, largest: float | None) -> Tensor:
@@ -157,27 +169,35 @@ def balanced(scale: Tensor) -> Tensor:
 
 def stream_scales(maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """One step (C,) for the channels of several maps (C, S), and the middle of each (C,)."""
-    lows = [values.amin(1) for values in maps]
-    highs = [values.amax(1) for values in maps]
-    spans = [high - low for low, high in zip(lows, highs, strict=True)]
+    spans = [values.amax(1) - values.amin(1) for values in maps]
     extreme = torch.stack(spans).amax(0).clamp_min(_SMALLEST_RANGE)
-    losses, scales, middles = [], [], []
-    for share in _RANGES:
-        scale = extreme * share / _BYTE
-        loss = torch.zeros_like(scale)
-        for values, low, high in zip(maps, lows, highs, strict=True):
-            mean, middle = values.mean(1), (low + high) / 2
-            middle = mean + min(share, 1.0) * (middle - mean)
-            steps = (values - middle[:, None]) / scale[:, None]
-            rounded = steps.round().clamp(-128, 127) * scale[:, None] + middle[:, None]
-            loss = loss + (rounded - values).square().mean(1)
-            middles.append(middle)
-        losses.append(loss)
-        scales.append(scale)
-    best = torch.stack(losses).argmin(0, keepdim=True)
-    by_share = torch.stack(middles).reshape(len(_RANGES), len(maps), -1)
-    chosen = by_share.gather(0, best[:, None].expand(1, len(maps), -1))[0]
-    return torch.stack(scales).gather(0, best)[0], list(chosen)
+    choices = [_stream_choice(maps, extreme, share) for share in _RANGES]
+    best = torch.stack([loss for loss, _, _ in choices]).argmin(0, keepdim=True)
+    scales = torch.stack([scale for _, scale, _ in choices])
+    middles = torch.stack([by_map for _, _, by_map in choices])
+    chosen = middles.gather(0, best[:, None].expand(1, len(maps), -1))[0]
+    return scales.gather(0, best)[0], list(chosen)
+
+
+def _stream_choice(
+    maps: Sequence[Tensor], extreme: Tensor, share: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What steps over a share of the extreme spans (C,) lose (C,), those steps, and middles."""
+    scale = extreme * share / _BYTE
+    middles = torch.stack([_middle(values, share) for values in maps])
+    loss = torch.zeros_like(scale)
+    for values, middle in zip(maps, middles, strict=True):
+        steps = (values - middle[:, None]) / scale[:, None]
+        error = (steps - steps.round().clamp(-128, 127)) * scale[:, None]
+        loss = loss + error.square().mean(1)
+    return loss, scale, middles
+
+
+def _middle(values: Tensor, share: float) -> Tensor:
+    """The middle (C,) of a share of the range of values (C, S), about their mean."""
+    mean = values.mean(1)
+    middle = (values.amin(1) + values.amax(1)) / 2
+    return mean + min(share, 1.0) * (middle - mean)
 
 
 def _diagonal(covariance: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.int8_mobilenets import (
     CENTRE,
+    Int8Between,
     Int8Conv2d,
     Int8Head,
     Int8MobileNet,
@@ -89,6 +90,23 @@ def test_the_head_is_rectified_and_not_rounded() -> None:
     entering = torch.tensor([[[[100, 129, 250]]]], dtype=torch.uint8)
     leaving = head(entering).flatten()
     torch.testing.assert_close(leaving, torch.tensor([0.0, 0.1, 6.0]))
+
+
+def test_a_layer_between_float_ones_and_back_by_hand() -> None:
+    """Values 1.0 and 3.0 are 2 and 6 steps of 0.5; 2 * 10 + 6 * -5 + 4 = -6; times 0.5 is -3 steps.
+
+    Of 0.1 from 2.0 on: 1.7.
+    """
+    between = Int8Between(nn.Conv2d(2, 1, 1))
+    between.enter_scale.fill_(0.5)
+    between.conv.weight.copy_(torch.tensor([10, -5]).view(1, 2, 1, 1))
+    between.conv.scale.fill_(0.5)
+    between.conv.bias.fill_(4)
+    between.leave.scale.fill_(0.1)
+    between.leave.offset.fill_(2.0)
+    values = torch.tensor([1.0, 3.0]).view(1, 2, 1, 1)
+    assert between(values).item() == pytest.approx(1.7)
+    assert between.to_conv()(values).item() == pytest.approx(1.7)
 
 
 def test_a_map_has_its_values() -> None:

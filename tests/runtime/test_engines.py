@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -376,3 +376,27 @@ def test_what_does_not_export_says_so(
     )
     assert len(lines) == 1 and "torch cannot export" in lines[0]
     assert (tmp_path / "trained" / "model.safetensors").is_file()
+
+
+def test_texts_are_read_once_and_not_all_are_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regiontalk.runtime.onnx_engine.TEXTS_KEPT", 3)
+    predictor = OnnxPredictor(folder)
+    read: list[Sequence[Sequence[int]]] = []
+    encode_text = predictor.encode_text
+    monkeypatch.setattr(
+        predictor, "encode_text", lambda texts: read.append(texts) or encode_text(texts)
+    )
+    texts = [(4, 5), (6,), (4, 5), (7, 8, 9)]
+    vectors = predictor.text_vectors(texts)
+    assert vectors.shape == (4, predictor.config.aligner.size)
+    for text, vector in zip(texts, vectors, strict=True):
+        words, mask = encode_text([text])
+        alone = (words * mask[..., None]).sum(1)[0]
+        np.testing.assert_allclose(vector, alone, atol=1e-5)
+    assert predictor.text_vectors([(6,), (5,)])[0] == pytest.approx(vectors[1])
+    assert read == [[(4, 5), (6,), (7, 8, 9)], [(5,)]]
+    assert predictor.text_vectors([(4, 5)])[0] == pytest.approx(vectors[0], abs=1e-5)
+    assert read[2:] == [[(4, 5)]], "the oldest makes room"
+    assert predictor.text_vectors([]).shape == (0, predictor.config.aligner.size)

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from regiontalk.captioner import BOXES_TOGETHER, _shares
-from regiontalk.runtime.parallel import in_parallel, usable_cores
+from regiontalk.runtime.parallel import (
+    free_workers,
+    in_parallel,
+    one_core,
+    usable_cores,
+)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 9])
@@ -46,3 +51,21 @@ def test_every_box_has_one_share(photos: int, boxes: int, workers: int) -> None:
         assert columns.start > 0 or columns.stop == 1  # whole photos by themselves
         assert counts[rows, columns].size <= max(BOXES_TOGETHER, photos)
     assert (counts == 1).all()
+
+
+def test_inside_a_task_nothing_more_is_shared() -> None:
+    def inside() -> tuple[int, list[int]]:
+        return free_workers(4), in_parallel([threading.get_ident] * 3, 3)
+
+    for workers, threads in in_parallel([inside, inside], 2):
+        assert workers == 1
+        assert len(set(threads)) == 1
+    assert free_workers(4) == 4
+
+
+def test_one_core_may_be_nested() -> None:
+    with one_core():
+        with one_core():
+            pass
+        assert free_workers(2) == 1
+    assert free_workers(2) == 2

@@ -10,16 +10,19 @@ import onnx
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from regiontalk.cli.main import app
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
+from regiontalk.regions.int8_mobilenets import Int8MobileNet
 from regiontalk.regions.mobilenets import NETWORKS
 from regiontalk.runtime.export import export_runtime
 from regiontalk.runtime.onnx_engine import OnnxPredictor
 from regiontalk.runtime.torch_engine import TorchPredictor
-from regiontalk.train.build import _refuse_moving
+from regiontalk.train.build import _refuse_moving, _take_over
 from regiontalk.train.recipe import Recipe, bundled_recipes, read_recipe
 from regiontalk.train.round_backbone import (
     MIN_PHOTOS,
@@ -76,7 +79,8 @@ def test_maps_stay_near(name: str, make_lite: Callable[..., RegionModel]) -> Non
     for exact, rounded in zip(wanted, maps, strict=True):
         noise = (rounded - exact).square().mean() / exact.var()
         assert noise < 0.1
-    assert model.config.int8_backbone and model.config.folded
+    config = model.config
+    assert config.int8_backbone and config.int8_proposals and config.folded
     assert len(lines) == len(NETWORKS[name].stages)
     assert all("noise -" in line for line in lines), lines
 
@@ -92,7 +96,8 @@ def test_engines_multiply_the_same_numbers(
     operators = [node.op_type for node in graph.node]
     assert operators.count("MatMulInteger") == 1
     blocks = [len(stage.expansions) for stage in NETWORKS[LITE].stages]
-    assert operators.count("QLinearConv") == 1 + 2 + 3 * sum(blocks[1:])
+    towers = 2 * 3  # of three levels
+    assert operators.count("QLinearConv") == 1 + 2 + 3 * sum(blocks[1:]) + towers
     assert operators.count("QLinearAdd") == sum(blocks) - len(blocks)
     pixels = network_input(pictures(5, seed=7)).numpy()
     torch_engine = TorchPredictor(RegionModel.from_folder(tmp_path))
@@ -162,6 +167,17 @@ def test_the_bundled_model_is_not_changed(toy_folder: Path) -> None:
     assert "expected a model folder of your own" in result.output
 
 
+def test_the_bundled_models_sums_are_exact() -> None:
+    tensors = load_file(resolve_model("mini") / "model.safetensors")
+    names = [name for name, values in tensors.items() if values.ndim == 4]
+    in_int8 = [name for name in names if tensors[name].dtype == torch.int8]
+    assert len(in_int8) > 60
+    for name in in_int8:
+        bias = tensors[f"{name.removesuffix('weight')}bias"].long().abs()
+        largest = 255 * tensors[name].long().abs().sum((1, 2, 3)) + bias
+        assert largest.max() <= 2**24, name
+
+
 def test_photos_are_drawn_by_the_seed(
     make_lite: Callable[..., RegionModel], toy_folder: Path
 ) -> None:
@@ -187,3 +203,33 @@ def test_a_stage_that_moves_the_backbone_is_refused(
         ValueError, match=r"\[joint.optimiser\].*expected 0, got 0.0001"
     ):
         _refuse_moving(recipe, start)
+
+
+def test_what_can_learn_is_in_float_again(
+    make_lite: Callable[..., RegionModel], tmp_path: Path
+) -> None:
+    model = make_lite(neck=False, features=1392)
+    round_backbone(model, pictures(MIN_PHOTOS), lambda line: None)
+    model.save_pretrained(tmp_path, "# tiny\n")
+    start = RegionModel.from_folder(tmp_path)
+    pixels = network_input(pictures(3))
+    with torch.no_grad():
+        before = start.extractor(pixels)
+        start.trainable()
+        after = start.extractor(pixels)
+    convs = [
+        layer for layer in start.extractor.proposals.tower if hasattr(layer, "weight")
+    ]
+    assert all(layer.weight.requires_grad for layer in convs)
+    assert start.config.int8_backbone and not start.config.int8_proposals
+    assert after.regions.equal(before.regions)
+    torch.testing.assert_close(after.objectness, before.objectness, atol=0.1, rtol=0.1)
+    # a run that begins with it has its extractor, whatever network it was built with
+    follower = make_lite(neck=False, features=1392)
+    _take_over(follower, start)
+    assert follower.config.int8_backbone
+    with torch.no_grad():
+        assert follower.extractor(pixels).objectness.equal(after.objectness)
+    follower.save_pretrained(tmp_path / "next", "# tiny\n")
+    again = RegionModel.from_folder(tmp_path / "next")
+    assert isinstance(again.extractor.backbone.net, Int8MobileNet)

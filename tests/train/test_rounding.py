@@ -116,6 +116,13 @@ def test_two_products_fit_16_bits(pairs: str) -> None:
         assert 255 * sums.max() < 2**15
 
 
+def test_sums_are_exact_in_float32() -> None:
+    weights = torch.ones(1, 1, 4000)  # with 127 steps each they would exceed 2^24
+    steps = weights / row_scales(weights, "none")[:, :, None]
+    assert 127 * 4000 * 255 > 2**24
+    assert steps.sum() * 255 < 1.01 * 2**23
+
+
 def test_scales_are_what_fp16_holds() -> None:
     scale = row_scales(torch.randn(1, 9, 20), "none")
     assert scale.equal(scale.half().float())
