@@ -135,12 +135,16 @@ class OnnxPredictor(Predictor):
         return vectors, mask
 
     def text_vectors(self, texts: Sequence[tuple[int, ...]]) -> FloatArray:
-        """As `Predictor.text_vectors`; what regions often say is read once."""
+        """As `Predictor.text_vectors`; what regions often say is read once.
+
+        Each is read alone, so that no last digit depends on what it was first asked with.
+        """
         remembered = self._text_vectors
         vectors = {text: remembered[text] for text in texts if text in remembered}
         unread = [text for text in dict.fromkeys(texts) if text not in vectors]
+        for text in unread:
+            vectors[text] = super().text_vectors([text])[0]
         if unread:
-            vectors.update(zip(unread, super().text_vectors(unread), strict=True))
             # replaced, never changed: another thread may be reading it
             latest = remembered | {text: vectors[text] for text in unread}
             surplus = max(0, len(latest) - TEXTS_KEPT)
