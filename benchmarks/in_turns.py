@@ -8,7 +8,7 @@ One photo: a process of each version holds the model and captions the photos in 
 so that both see the same machine; medians, the first quarter left out. A library: each
 version adds photos of 24 megapixels without captions, `--library` of them and then a
 quarter as many, and the difference counts, so that no start does; two rounds. Both
-versions run with this Python; the other may need torch.
+versions run with this Python; the one before may need torch.
 """
 
 from __future__ import annotations
@@ -114,18 +114,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("other", type=Path, help="a checkout of another version")
+    parser.add_argument("before", type=Path, help="a checkout of another version")
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--library", type=int, default=0, metavar="PHOTOS")
     arguments = parser.parse_args()
-    trees = [arguments.other.resolve(), HERE]
+    trees = [arguments.before.resolve(), HERE]
     photos = sorted(arguments.photos.resolve().glob("*.jpg"))
     if arguments.library:
         compare_libraries(trees, photos, arguments.library)
         return
-    other, this = caption_in_turns(trees, photos, arguments.rounds)
-    print(f"other {other:.1f} ms, this {this:.1f} ms: {other / this:.2f} times")
+    before, now = caption_in_turns(trees, photos, arguments.rounds)
+    print(f"before {before:.1f} ms, now {now:.1f} ms: {before / now:.2f} times")
 
 
 if __name__ == "__main__":
