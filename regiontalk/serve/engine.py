@@ -3,7 +3,7 @@
 While one batch is computed others arrive; the next batch takes the oldest request and those that
 ask for the same settings, up to a limit. A request that is alone gets all cores; where more wait,
 threads share them out and each computes on a core of its own, so that no core waits for another.
-The event loop stays free.
+Other work than captions is done alone, in its turn. The event loop stays free.
 """
 
 from __future__ import annotations
@@ -158,13 +158,14 @@ class Engine:
         for job in self._jobs:
             self._send_late_away(job)
         self._jobs = deque(job for job in self._jobs if not job.future.done())
-        ready = [job for job in self._jobs if job.settings or not self._is_working]
-        if not ready:
+        if not self._jobs or self._is_working:
             return []
-        first = ready[0]
+        first = self._jobs[0]
+        if first.work is not None and self._busy:
+            return []  # a page that asks for words and then for places gets them in that order
         alike = [
             job
-            for job in ready
+            for job in self._jobs
             if job is first or (first.settings and job.settings == first.settings)
         ]
         share = math.ceil(len(alike) / (self.threads - self._busy))

@@ -77,7 +77,26 @@ def test_one_thread_computes_one_batch_after_the_other() -> None:
     assert [photos for photos, _ in model.batches] == [4, 2]
 
 
-def test_other_work_is_done_one_at_a_time_beside_captions() -> None:
+def test_other_work_waits_for_what_came_before_and_is_done_alone() -> None:
+    order: list[str] = []
+
+    class Slow(Model):
+        def caption_many(
+            self, photos: Sequence[Any], **settings: Any
+        ) -> list[ImageResult]:
+            time.sleep(0.05)
+            order.append("captions")
+            return list(photos)
+
+    engine = make(Slow())
+    run(
+        engine,
+        lambda: [*captions(engine, 3), engine.call(lambda: order.append("work"))],
+    )
+    assert order == ["captions", "captions", "work"]
+
+
+def test_other_work_is_done_one_at_a_time() -> None:
     model = Model()
     engine = make(model)
     running, most = [0], [0]
