@@ -28,6 +28,7 @@ export function complain(text) {
   $("problem").hidden = !text;
 }
 
+let latest = 0; // works begun: an older one that ends later does not speak over it
 const underWay = new WeakMap(); // button -> how many of its works are not done
 
 export const busy = (button) => underWay.get(button) > 0;
@@ -35,15 +36,16 @@ export const busy = (button) => underWay.get(button) > 0;
 /** Run work for a button and show what goes wrong; what is called off by its signal says nothing more.
  *  The button is not `disabled` meanwhile: that would take the focus from it. Forms ask `busy` before they run. */
 export async function during(button, waiting, work, signal = null) {
+  const turn = (latest += 1);
   complain("");
   say(waiting);
   mark(button, 1);
   try {
     const said = (await work()) ?? "";
-    if (!signal?.aborted) say(said);
+    if (!signal?.aborted && turn === latest) say(said);
   } catch (error) {
     if (signal?.aborted) return;
-    say("");
+    if (turn === latest) say("");
     complain(error.message);
   } finally {
     mark(button, -1);
