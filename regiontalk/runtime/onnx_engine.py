@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,8 +65,7 @@ class OnnxPredictor(Predictor):
         self._sessions: dict[tuple[str, int], tuple[Any, list[str]]] = {}
         self._loading = threading.Lock()
         self._tensors: dict[str, FloatArray] = {}
-        # the latest texts, the oldest first
-        self._text_vectors: dict[tuple[int, ...], FloatArray] = {}
+        self._text_vector = functools.lru_cache(TEXTS_KEPT)(self._read_text)
         self._providers = find_providers(device)
         self._hash = hash_of(folder / "model.safetensors")
         if config.precomputed is None:
@@ -139,18 +137,12 @@ class OnnxPredictor(Predictor):
 
         Each is read alone, so that no last digit depends on what it was first asked with.
         """
-        remembered = self._text_vectors
-        vectors = {text: remembered[text] for text in texts if text in remembered}
-        unread = [text for text in dict.fromkeys(texts) if text not in vectors]
-        for text in unread:
-            vectors[text] = super().text_vectors([text])[0]
-        if unread:
-            # replaced, never changed: another thread may be reading it
-            latest = remembered | {text: vectors[text] for text in unread}
-            surplus = max(0, len(latest) - TEXTS_KEPT)
-            self._text_vectors = dict(itertools.islice(latest.items(), surplus, None))
-        rows = [vectors[text] for text in texts]
+        rows = [self._text_vector(text) for text in texts]
         return np.array(rows, dtype=np.float32).reshape(-1, self.config.aligner.size)
+
+    def _read_text(self, text: tuple[int, ...]) -> FloatArray:
+        """The vector of one text, (D,)."""
+        return np.asarray(super().text_vectors([text])[0])
 
     def start(
         self,
