@@ -50,7 +50,7 @@ Seed = Annotated[
 
 
 def round_backbone(model: ModelFolder, data: Data, seed: Seed = 0) -> None:
-    """Put a model's backbone in whole numbers, in place: it computes three times as fast.
+    """Put a model's backbone in whole numbers, in place: it computes twice as fast.
 
     Up to 1,000 photos show what passes through its layers; no words are read. It learns
     no more afterwards.

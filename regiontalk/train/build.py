@@ -20,6 +20,7 @@ from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.grow import grow_model, grown_vocabulary, hold_old_rows
 from regiontalk.train.inputs import Inputs
 from regiontalk.train.recipe import Recipe
+from regiontalk.train.round_backbone import check_roundable
 from regiontalk.train.vocabulary import all_texts, build_vocabulary
 from regiontalk.train.word_vectors import begin_with_vectors
 
@@ -56,6 +57,9 @@ def build_model(
         else RegionModel.from_folder(resolve_model(start)).trainable()
     )
     config = _config(inputs, extractor_sizes(recipe, start))
+    is_rounded = start_model is not None and start_model.config.int8_backbone
+    if recipe.int8_backbone and not is_rounded:
+        check_roundable(config)  # now, for it is done when all is trained
     if start_model is None and inputs.given is None:
         _warn_of_random_boxes(inputs)
     vocabulary = _vocabulary(inputs)

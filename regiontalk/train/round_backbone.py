@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regiontalk.images.preprocessing import Preprocessing
+from regiontalk.model.config import ModelConfig
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
@@ -31,6 +32,7 @@ from regiontalk.regions.int8_mobilenets import (
     Int8Residual,
     add_bytes,
 )
+from regiontalk.regions.mobilenets import NETWORKS
 from regiontalk.runtime.export import export_runtime
 from regiontalk.train.keep import MEMORY, Memory, hand_over
 from regiontalk.train.loop import Log
@@ -99,17 +101,9 @@ def round_backbone(model: RegionModel, pixels: Tensor, log: Log) -> None:
         log: takes a line a stage, with the noise of what leaves it.
 
     Raises:
-        ValueError: a backbone that has no such form or has it already, other pixels than
-            -1..1, or too few photos.
+        ValueError: as `check_roundable`, or too few photos.
     """
-    config = model.config
-    if config.int8_backbone:
-        raise ValueError(f"model {config.name!r}: its backbone is in int8 already")
-    if config.extractor.pixels != "unit":
-        raise ValueError(
-            f"model {config.name!r}: expected pixels in -1..1 (extractor.pixels = "
-            f"'unit'), got {config.extractor.pixels!r}, whose zero is no byte"
-        )
+    check_roundable(model.config)
     if len(pixels) < MIN_PHOTOS:
         raise ValueError(
             f"photos to round the backbone by: expected at least {MIN_PHOTOS}, got {len(pixels)}"
@@ -125,13 +119,46 @@ def round_backbone(model: RegionModel, pixels: Tensor, log: Log) -> None:
     model.to(device).eval()
 
 
+def check_roundable(config: ModelConfig) -> None:
+    """Refuse a model whose backbone cannot be put in whole numbers.
+
+    Raises:
+        ValueError: its backbone has no such form or has it already, or its pixels are not in -1..1.
+    """
+    if config.int8_backbone:
+        raise ValueError(f"model {config.name!r}: its backbone is in int8 already")
+    extractor = config.extractor
+    if extractor.backbone not in NETWORKS:
+        raise ValueError(
+            f"model {config.name!r}: expected a backbone that has a form in int8 "
+            f"({', '.join(NETWORKS)}), got {extractor.backbone!r}"
+        )
+    if extractor.pixels != "unit":
+        raise ValueError(
+            f"model {config.name!r}: expected pixels in -1..1 (extractor.pixels = "
+            f"'unit'), got {extractor.pixels!r}, whose zero is no byte"
+        )
+
+
 def read_pixels(
-    examples: Sequence[Example], preprocessing: Preprocessing, seed: int = 0
+    examples: Sequence[Example], preprocessing: Preprocessing, seed: int, log: Log
 ) -> Tensor:
-    """The bytes (M, 3, S, S) of up to `MAX_PHOTOS` photos drawn by a seed; broken ones are grey."""
-    rows = list(range(len(examples)))
+    """The bytes (M, 3, S, S) of up to `MAX_PHOTOS` photos drawn by a seed.
+
+    Args:
+        examples: with the photos; those that cannot be opened are left out.
+        preprocessing: of the model.
+        seed: of the draw.
+        log: takes a line of how many there are, and one of those left out.
+    """
+    rows = range(len(examples))
     chosen = random.Random(seed).sample(rows, min(len(rows), MAX_PHOTOS))
-    return PictureStore([examples[row] for row in chosen], preprocessing).pixels
+    log(f"reading {len(chosen)} photos to round the backbone by")
+    store = PictureStore([examples[row] for row in chosen], preprocessing)
+    if store.broken:
+        log(f"left out, {len(store.broken)} cannot be opened: {store.broken[0]}")
+    is_grey = (store.pixels == store.pixels[:, :1, :1, :1]).flatten(1).all(1)
+    return store.pixels[~is_grey]
 
 
 def round_in_folder(
@@ -145,14 +172,15 @@ def round_in_folder(
         ValueError: as `round_backbone`, or the folder is no model.
     """
     model = RegionModel.from_folder(folder)
+    check_roundable(model.config)
     has_memory = Memory.load(folder / MEMORY, model.extractor) is not None
     card = (folder / "README.md").read_text(encoding="utf-8")
-    round_backbone(model, read_pixels(examples, model.preprocessing, seed), log)
+    pixels = read_pixels(examples, model.preprocessing, seed, log)
+    round_backbone(model, pixels, log)
     model.save_pretrained(folder, card)
     export_runtime(folder)
-    if (
-        has_memory
-    ):  # of the form in which it trains, and of the weights as they stand on disk
+    if has_memory:
+        # of the form in which it trains, and of the weights as they stand on disk
         start = RegionModel.from_folder(folder).trainable()
         hand_over(folder / MEMORY, start.extractor)
 

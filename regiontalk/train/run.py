@@ -173,7 +173,9 @@ def run_recipe(
     folder = run.out / "model"
     if run.processes.is_main:
         if run.recipe.int8_backbone and not model.config.int8_backbone:
-            pixels = read_pixels(run.examples, model.preprocessing, run.recipe.seed)
+            pixels = read_pixels(
+                run.examples, model.preprocessing, run.recipe.seed, run.log
+            )
             round_backbone(model, pixels, run.log)
         if run.recipe.int8:
             model.in_int8()

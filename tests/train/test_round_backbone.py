@@ -139,7 +139,9 @@ def test_a_folder_is_rounded_by_the_command(
         pytest.param(
             {"pixels": "imagenet"}, 64, "expected pixels in -1..1", id="pixels"
         ),
-        pytest.param({"pixels": "unit"}, 64, "has no form in int8", id="network"),
+        pytest.param(
+            {"pixels": "unit"}, 64, "a backbone that has a form in int8", id="network"
+        ),
         pytest.param({"pixels": "unit"}, 3, "at least 8, got 3", id="few photos"),
     ],
 )
@@ -186,7 +188,7 @@ def test_photos_are_drawn_by_the_seed(
     examples, _ = read_split(toy_folder, "train")
     preprocessing = make_lite().preprocessing
     first, again, other = (
-        read_pixels(examples, preprocessing, seed) for seed in (0, 0, 1)
+        read_pixels(examples, preprocessing, seed, print) for seed in (0, 0, 1)
     )
     assert first.dtype == torch.uint8
     assert first.equal(again)
