@@ -51,11 +51,7 @@ def build_model(
     torch.manual_seed(recipe.seed)
     if inputs.base is not None:
         return _grow(inputs, inputs.base).to(inputs.device)
-    start_model = (
-        None
-        if start is None
-        else RegionModel.from_folder(resolve_model(start)).trainable()
-    )
+    start_model = None if start is None else _start_model(start, recipe)
     config = _config(inputs, extractor_sizes(recipe, start))
     is_rounded = start_model is not None and start_model.config.int8_backbone
     if recipe.int8_backbone and not is_rounded:
@@ -73,7 +69,6 @@ def build_model(
         config=config, vocabulary=vocabulary, backbone=backbone, crops=crops
     )
     if start_model is not None:
-        _refuse_moving(recipe, start_model)
         _take_over(model, start_model)
     inputs.vectors = _begin_with_vectors(model, inputs, vectors)
     return model.to(inputs.device)
@@ -128,6 +123,17 @@ def _take_over(model: RegionModel, start_model: RegionModel) -> None:
         model.extractor.backbone.use_int8()
         model.config = model.config.model_copy(update={"int8_backbone": True})
     model.extractor.take_over(start_model.extractor)
+
+
+def _start_model(start: str, recipe: Recipe) -> RegionModel:
+    """The model that a run begins with.
+
+    Raises:
+        ValueError: the recipe would train what learns no more.
+    """
+    model = RegionModel.from_folder(resolve_model(start)).trainable()
+    _refuse_moving(recipe, model)
+    return model
 
 
 def _refuse_moving(recipe: Recipe, start_model: RegionModel) -> None:

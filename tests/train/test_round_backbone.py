@@ -137,12 +137,20 @@ def test_a_folder_is_rounded_by_the_command(
     ("changes", "photos", "message"),
     [
         pytest.param(
-            {"pixels": "imagenet"}, 64, "expected pixels in -1..1", id="pixels"
+            {"backbone": LITE, "pixels": "imagenet"},
+            64,
+            "expected pixels in -1..1",
+            id="pixels",
         ),
         pytest.param(
             {"pixels": "unit"}, 64, "a backbone that has a form in int8", id="network"
         ),
-        pytest.param({"pixels": "unit"}, 3, "at least 8, got 3", id="few photos"),
+        pytest.param(
+            {"backbone": LITE, "pixels": "unit"},
+            3,
+            "at least 8, got 3",
+            id="few photos",
+        ),
     ],
 )
 def test_what_cannot_be_rounded_stays_as_it_is(
