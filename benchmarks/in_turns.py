@@ -1,26 +1,25 @@
 """How much faster this version is than another checkout: one photo, and a library.
 
     git worktree add ../before 263ce03
-    python benchmarks/in_turns.py ../before --photos DATA/coco/val2017 --rounds 40
-    python benchmarks/in_turns.py ../before --photos DATA/coco/val2017 --library 40
+    python benchmarks/in_turns.py ../before --photos DATA/coco_more/dev --rounds 50
+    python benchmarks/in_turns.py ../before --photos DATA/coco/val2017 --library 64 --rounds 6
 
-One photo: a process of each version holds the model and captions the photos in turns,
-so that both see the same machine; medians, the first quarter left out. A library: each
-version adds photos of 24 megapixels without captions, `--library` of them and then a
-quarter as many, and the difference counts, so that no start does; two rounds. Both
-versions run with this Python; the one before may need torch.
+A process of each version holds the model, and both work in turns, so that they see the
+same machine; medians, the first quarter left out. One photo: each is captioned once
+where there are as many as rounds. A library: each version adds photos of 24 megapixels
+without captions to a new one. Both versions run with this Python; the one before may
+need torch.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,85 +27,64 @@ from index_add import SIZE, camera_photos
 
 HERE = Path(__file__).resolve().parents[1]
 CAPTION = """
-import sys, time
+def work(paths):
+    captioner.caption(paths[0])
+"""
+ADD = """
+import tempfile
+from regiontalk.index.library import PhotoIndex
+
+def work(paths):
+    with tempfile.TemporaryDirectory() as folder:
+        library = PhotoIndex.open_or_create(f"{folder}/photos", captioner)
+        assert library.add(captioner, paths, captions=0).added == len(paths)
+"""
+TURNS = """
+import json, sys, time
 from regiontalk import RegionCaptioner
 captioner = RegionCaptioner.from_pretrained("mini")
 for line in sys.stdin:
-    begun = time.perf_counter()
-    captioner.caption(line.strip())
-    print(time.perf_counter() - begun, flush=True)
+    paths, begun, used = json.loads(line), time.perf_counter(), time.process_time()
+    work(paths)
+    print(time.perf_counter() - begun, time.process_time() - used, flush=True)
 """
-ADD = "from regiontalk.cli.main import app; app()"
 
 
-def python(tree: Path) -> dict[str, str]:
-    """The environment in which a version is imported."""
-    return {**os.environ, "PYTHONPATH": str(tree)}
+def in_turns(
+    work: str, trees: Sequence[Path], inputs: Sequence[Sequence[str]]
+) -> list[tuple[float, float]]:
+    """Milliseconds of a photo in each version, by the clock and of a processor; medians.
 
-
-def caption_in_turns(
-    trees: Sequence[Path], photos: Sequence[Path], rounds: int
-) -> list[float]:
-    """Milliseconds of one photo by each version, model loaded."""
+    Args:
+        work: Python that defines ``work(paths)``.
+        trees: checkouts.
+        inputs: of each round the photos.
+    """
     processes = [
         subprocess.Popen(
-            [sys.executable, "-P", "-c", CAPTION],
-            env=python(tree),
+            [sys.executable, "-P", "-c", work + TURNS],
+            env={**os.environ, "PYTHONPATH": str(tree)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         for tree in trees
     ]
-    seconds: list[list[float]] = [[] for _ in trees]
-    for number in range(rounds):
+    seconds: list[list[list[float]]] = [[] for _ in trees]
+    for paths in inputs:
         for process, times in zip(processes, seconds, strict=True):
             assert process.stdin is not None and process.stdout is not None
-            process.stdin.write(f"{photos[number % len(photos)]}\n")
+            process.stdin.write(f"{json.dumps(paths)}\n")
             process.stdin.flush()
-            times.append(float(process.stdout.readline()))
+            passed = map(float, process.stdout.readline().split())
+            times.append([1000 * value / len(paths) for value in passed])
     for process in processes:
         process.terminate()
-    return [1000 * statistics.median(times[rounds // 4 :]) for times in seconds]
-
-
-def add(tree: Path, photos: Sequence[Path]) -> tuple[float, float]:
-    """Seconds of the clock and of the processor to add photos to a new library."""
-    with tempfile.TemporaryDirectory() as library:
-        names = [str(path) for path in photos]
-        options = ["--index", f"{library}/photos", "--captions", "0"]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        begun = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-P", "-c", ADD, "index", "add", *names, *options],
-            env=python(tree),
-            check=True,
-            capture_output=True,
-        )
-        passed = time.perf_counter() - begun
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return passed, used
-
-
-def compare_libraries(
-    trees: Sequence[Path], photos: Sequence[Path], count: int
-) -> None:
-    """Print what a photo of a library costs each version."""
-    with tempfile.TemporaryDirectory() as folder:
-        large = camera_photos([str(path) for path in photos], count, Path(folder))
-        few = large[: count // 4]
-        size = statistics.mean(path.stat().st_size for path in large) / 1e6
-        print(f"{count} photos of {SIZE[0]} x {SIZE[1]}, {size:.1f} MB each")
-        for tree in [*trees, *trees]:
-            many_times, few_times = add(tree, large), add(tree, few)
-            clock, processor = (
-                1000 * (many - less) / (count - len(few))
-                for many, less in zip(many_times, few_times, strict=True)
-            )
-            print(
-                f"{tree.name}: {clock:.0f} ms a photo, {processor:.0f} of a processor"
-            )
+    medians = []
+    for times in seconds:
+        clock, processor = zip(*times[-(-len(inputs) // 4) :], strict=True)
+        medians.append((statistics.median(clock), statistics.median(processor)))
+    return medians
 
 
 def main() -> None:
@@ -120,12 +98,19 @@ def main() -> None:
     parser.add_argument("--library", type=int, default=0, metavar="PHOTOS")
     arguments = parser.parse_args()
     trees = [arguments.before.resolve(), HERE]
-    photos = sorted(arguments.photos.resolve().glob("*.jpg"))
-    if arguments.library:
-        compare_libraries(trees, photos, arguments.library)
-        return
-    before, now = caption_in_turns(trees, photos, arguments.rounds)
-    print(f"before {before:.1f} ms, now {now:.1f} ms: {before / now:.2f} times")
+    paths = sorted(map(str, arguments.photos.resolve().glob("*.jpg")))
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.library:
+            large = camera_photos(paths, arguments.library, Path(folder))
+            size = statistics.mean(path.stat().st_size for path in large) / 1e6
+            print(f"{len(large)} photos of {SIZE[0]} x {SIZE[1]}, {size:.1f} MB each")
+            inputs, work = [[str(path) for path in large]] * arguments.rounds, ADD
+        else:
+            inputs = [[paths[row % len(paths)]] for row in range(arguments.rounds)]
+            work = CAPTION
+        before, now = in_turns(work, trees, inputs)
+    for unit, old, new in zip(("ms", "ms of a processor"), before, now, strict=True):
+        print(f"before {old:.1f}, now {new:.1f} {unit} a photo: {old / new:.2f} times")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ ONNX Runtime, Pillow and numpy leave Python's lock while they compute.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -50,7 +51,9 @@ def free_workers(workers: int) -> int:
 def in_parallel(tasks: Sequence[Callable[[], Result]], workers: int) -> list[Result]:
     """The results of tasks, in their order, ``workers`` of them computed at a time.
 
-    Each is computed on `one_core`.
+    Each is computed on `one_core`. The calling thread takes its share, and the others are
+    kept from call to call: the system starts new threads beside each other on one core, and
+    moves one of them away only after some milliseconds.
 
     >>> in_parallel([lambda: 1, lambda: 2], workers=2)
     [1, 2]
@@ -61,10 +64,42 @@ def in_parallel(tasks: Sequence[Callable[[], Result]], workers: int) -> list[Res
     workers = free_workers(workers)
     if workers == 1 or len(tasks) < 2:
         return [task() for task in tasks]
-    with ThreadPoolExecutor(min(workers, len(tasks)), "regiontalk") as pool:
-        return list(pool.map(_call, tasks))
+    futures: list[Future[Result]] = [Future() for _ in tasks]
+    turns = zip(futures, tasks, strict=True)
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                turn = next(turns, None)
+            if turn is None:
+                return
+            _compute(*turn)
+
+    pool = _helpers()
+    helpers = [pool.submit(work) for _ in range(min(workers, len(tasks)) - 1)]
+    work()
+    for helper in helpers:
+        helper.cancel()  # where all threads are taken, this one has done its share
+    return [future.result() for future in futures]
 
 
-def _call(task: Callable[[], Result]) -> Result:
-    with one_core():
-        return task()
+def _compute(future: Future[Result], task: Callable[[], Result]) -> None:
+    """Let a future have what a task returns or raises."""
+    try:
+        with one_core():
+            future.set_result(task())
+    except Exception as error:
+        future.set_exception(error)
+
+
+@functools.cache
+def _helpers() -> ThreadPoolExecutor:
+    """The threads of this process that wait for `in_parallel`."""
+    return ThreadPoolExecutor(usable_cores(), "regiontalk")
+
+
+if hasattr(
+    os, "register_at_fork"
+):  # not on every system; a forked child has no threads
+    os.register_at_fork(after_in_child=_helpers.cache_clear)

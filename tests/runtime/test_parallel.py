@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -34,6 +36,51 @@ def test_side_by_side() -> None:
 def test_the_first_failure_is_raised() -> None:
     with pytest.raises(ValueError, match="could not convert string to float: 'one'"):
         in_parallel([partial(float, "one"), partial(float, "two")], 2)
+
+
+def test_threads_are_kept_and_the_caller_works_too() -> None:
+    def meet() -> int:
+        meeting.wait()  # so that each thread takes one
+        return threading.get_ident()
+
+    meeting = threading.Barrier(2, timeout=30)
+    calls = usable_cores() + 9
+    threads = [set(in_parallel([meet, meet], 2)) for _ in range(calls)]
+    assert all(len(each) == 2 for each in threads)
+    assert len(set.union(*threads)) <= 1 + usable_cores()
+    assert threading.get_ident() in set.intersection(*threads)
+
+
+def test_calls_from_many_threads_wait_for_no_helper() -> None:
+    many = 3 * usable_cores()  # more than there are helpers
+    meeting = threading.Barrier(many, timeout=30)
+    results: list[list[int]] = []
+
+    def call() -> None:
+        meeting.wait()
+        results.append(in_parallel([lambda: 1, lambda: 2, lambda: 3], 3))
+
+    callers = [threading.Thread(target=call) for _ in range(many)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(30)
+    assert results == [[1, 2, 3]] * many
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_has_helpers_of_its_own() -> None:
+    in_parallel([lambda: 1, lambda: 2], 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads, which is the point
+        child = os.fork()
+    if child == 0:
+        meeting = threading.Barrier(2, timeout=10)
+        try:
+            os._exit(int(sorted(in_parallel([meeting.wait] * 2, 2)) != [0, 1]))
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_cores() -> None:
