@@ -34,8 +34,8 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
-# read in one run: enough to be quick, few enough for little memory
-SENTENCES_TOGETHER = 256
+# read in one run: enough to be quick, few enough to be of nearly one length
+SENTENCES_TOGETHER = 16
 TEXTS_KEPT = 4096  # whose vectors are remembered, 4 MB of them
 CROPS_TOGETHER = 16  # a network on crops needs a gigabyte for a hundred
 
