@@ -577,15 +577,14 @@ class RegionCaptioner:
     ) -> list[Hypothesis]:
         """The sentences of B whole photos.
 
-        Of the K found, one that fits the regions (eq. 8) and repeats nothing.
+        Of the best that search finds, one that fits the regions (eq. 8) and repeats nothing.
         """
         decoding = self.config.decoding
         is_ranked = bool(decoding.photo_alignment or decoding.photo_repetition)
+        beams = beams or decoding.photo_beams or decoding.beams
+        keep = min(beams, decoding.photo_candidates or beams) if is_ranked else 1
         captions_by_photo = self.predictor.write(
-            state,
-            decoding.photo_beams if beams is None else beams,
-            decoding.photo_min_words,
-            keep=None if is_ranked else 1,
+            state, beams, decoding.photo_min_words, keep=keep
         )
         if not is_ranked:
             return [candidates[0] for candidates in captions_by_photo]

@@ -556,23 +556,34 @@ def test_the_callers_photo_is_left_alone(captioner: RegionCaptioner) -> None:
     assert photo.tobytes() == before and "filename" not in vars(photo)
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.5, 1000.0])
+@pytest.mark.parametrize(
+    ("weight", "candidates"), [(0.0, None), (0.5, None), (1000.0, None), (1000.0, 3)]
+)
 def test_a_photo_gets_the_sentence_that_fits_its_regions(
-    captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch, weight: float
+    captioner: RegionCaptioner,
+    monkeypatch: pytest.MonkeyPatch,
+    weight: float,
+    candidates: int | None,
 ) -> None:
-    """Of the K sentences found the one with the best sum of rank and weighted alignment (eq. 8)."""
+    """Of the sentences found the one with the best sum of rank and weighted alignment (eq. 8)."""
     predictor, config = captioner.predictor, captioner.config
     features = captioner.encode([captioner.open(picture(size)) for size in SIZES])
     whole = predictor.whole_photos(len(SIZES))
-    update = {"photo_beams": 4, "photo_alignment": weight, "neutral_margin": 0.0}
+    update = {
+        "photo_beams": 4,
+        "photo_candidates": candidates,
+        "photo_alignment": weight,
+        "neutral_margin": 0.0,
+    }
     decoding = config.decoding.model_copy(update=update)
     monkeypatch.setattr(
         predictor, "config", config.model_copy(update={"decoding": decoding})
     )
+    count = candidates or 4
     found = predictor.write(
-        predictor.start(features, whole), 4, decoding.photo_min_words, keep=None
+        predictor.start(features, whole), 4, decoding.photo_min_words, keep=count
     )
-    assert all(len(sentences) == 4 for sentences in found)
+    assert all(len(sentences) == count for sentences in found)
     asked: list[int] = []
 
     def likes_the_last(
@@ -590,7 +601,8 @@ def test_a_photo_gets_the_sentence_that_fits_its_regions(
     for sentence, sentences in zip(chosen, found, strict=True):
         ranks = [one.score + weight * number for number, one in enumerate(sentences)]
         assert sentence == sentences[int(np.argmax(ranks))]
-    assert asked == ([4, 4, 4] if weight else [])
+    assert asked == ([count] * 3 if weight else [])
+    assert captioner.write(features, whole, 1, of_photos=True), "fewer beams than that"
 
 
 @pytest.mark.parametrize(

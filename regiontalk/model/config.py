@@ -58,10 +58,16 @@ class DecodingConfig(BaseModel):
     photo_beams: int | None = Field(
         None, ge=1, description="K of whole photos, where it is not `beams`"
     )
+    photo_candidates: int | None = Field(
+        None,
+        ge=1,
+        description="sentences of a photo that search goes on for and `photo_alignment` chooses "
+        "from, where it is not all K",
+    )
     photo_alignment: float = Field(
         0.0,
         ge=0,
-        description="of a photo's K sentences the one with the best rank plus so much "
+        description="of a photo's sentences the one with the best rank plus so much "
         "times eq. 8 is taken",
     )
     photo_repetition: float = Field(
