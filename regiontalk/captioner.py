@@ -556,8 +556,20 @@ class RegionCaptioner:
             beams: K of the beam search; None takes the model's own.
             of_photos: the boxes are whole photos, which get sentences as the model decodes those.
         """
+        captions, _ = self._write(features, boxes_xyxy, beams, of_photos)
+        return captions
+
+    def _write(
+        self,
+        features: PhotoFeatures,
+        boxes_xyxy: FloatArray,
+        beams: int | None,
+        of_photos: bool,
+    ) -> tuple[list[Hypothesis], FloatArray]:
+        """`write`, and the region features (B, N, F) of the boxes."""
         decoding = self.config.decoding
-        state = self.predictor.start(features, boxes_xyxy)
+        vectors = self.predictor.start_features(features, boxes_xyxy)
+        state = self.predictor.start(features, boxes_xyxy, vectors=vectors)
         margin = decoding.neutral_margin
         if of_photos:
             captions = self._write_photos(features, state, beams)
@@ -570,7 +582,9 @@ class RegionCaptioner:
                 length_power=decoding.region_length_power,
             )
             captions = [candidates[0] for candidates in captions_by_box]
-        return self._neutral(captions, state, margin) if margin else captions
+        if margin:
+            captions = self._neutral(captions, state, margin)
+        return captions, vectors[:, 1:]
 
     def _write_photos(
         self, features: PhotoFeatures, state: DecoderState, beams: int | None
@@ -723,8 +737,12 @@ class RegionCaptioner:
         of_photos: bool = False,
     ) -> list[list[ScoredCaption]]:
         """`write` with what confidence is computed from: of each of B photos N captions."""
-        written = self.write(features, boxes_xyxy, beams, of_photos=of_photos)
-        scores = self.confidence_features(features, boxes_xyxy, written).tolist()
+        written, region_features = self._write(features, boxes_xyxy, beams, of_photos)
+        scores = self.region_evidence(
+            region_features.reshape(len(written), -1),
+            boxes_xyxy.reshape(-1, 4),
+            written,
+        ).tolist()
         captions = [
             ScoredCaption(self.vocabulary.decode(caption.words), *numbers)
             for caption, numbers in zip(written, scores, strict=True)

@@ -184,15 +184,13 @@ def decoded(
 ) -> list[tuple[int, int]]:
     """Photos and boxes of each batch that is decoded from now on."""
     batches: list[tuple[int, int]] = []
-    write = captioner.write
+    start = captioner.predictor.start
 
-    def spy(
-        features: Any, boxes_xyxy: Any, beams: int | None = None, **settings: Any
-    ) -> Any:
+    def spy(features: Any, boxes_xyxy: Any, *more: Any, **settings: Any) -> Any:
         batches.append((boxes_xyxy.shape[0], boxes_xyxy.shape[1]))
-        return write(features, boxes_xyxy, beams, **settings)
+        return start(features, boxes_xyxy, *more, **settings)
 
-    monkeypatch.setattr(captioner, "write", spy)
+    monkeypatch.setattr(captioner.predictor, "start", spy)
     return batches
 
 

@@ -123,7 +123,11 @@ class RegionModel(nn.Module):
         return vector_size + (PLACE_SIZE if config.places else 0)
 
     def conditions(
-        self, maps: Maps, boxes_xyxy: Tensor, seen_xyxy: Tensor | None = None
+        self,
+        maps: Maps,
+        boxes_xyxy: Tensor,
+        seen_xyxy: Tensor | None = None,
+        vectors: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """What the generator reads of boxes.
 
@@ -133,6 +137,8 @@ class RegionModel(nn.Module):
             maps: of B photos.
             boxes_xyxy: (B, N, 4) network pixels.
             seen_xyxy: (B, P, 4), what attention looks at where that is regions; None proposes them.
+            vectors: (B, 1 + N, F) region vectors of the whole photo and the boxes, where they are
+                known.
 
         Raises:
             ValueError: the model was trained on precomputed features, where nothing teaches the
@@ -144,8 +150,9 @@ class RegionModel(nn.Module):
                 "one was trained on given features, and only aligns and locates"
             )
         config = self.config.generator
-        whole_photos = self._whole_photos(boxes_xyxy)
-        vectors = self.extractor.vectors(maps, torch.cat([whole_photos, boxes_xyxy], 1))
+        if vectors is None:
+            boxes = torch.cat([self._whole_photos(boxes_xyxy), boxes_xyxy], 1)
+            vectors = self.extractor.vectors(maps, boxes)
         photo_vectors, region_vectors = vectors[:, :1], vectors[:, 1:]
         conditions = self.condition(region_vectors, photo_vectors, boxes_xyxy).flatten(
             0, 1

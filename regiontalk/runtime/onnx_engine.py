@@ -149,14 +149,13 @@ class OnnxPredictor(Predictor):
         features: PhotoFeatures,
         boxes_xyxy: FloatArray,
         attended: FloatArray | None = None,
+        *,
+        vectors: FloatArray | None = None,
     ) -> DecoderState:
         """Prepare to write about the boxes (B, N, 4) of B photos."""
-        self._refuse_to_write()
         generator = self.config.generator
-        whole_photos = self.whole_photos(len(boxes_xyxy))
-        vectors = self.region_features(
-            features, np.concatenate([whole_photos, boxes_xyxy], 1)
-        )
+        if vectors is None:
+            vectors = self.start_features(features, boxes_xyxy)
         inputs = [vectors[:, 1:], vectors[:, :1], boxes_xyxy]
         if generator.attention:
             if not generator.regions:

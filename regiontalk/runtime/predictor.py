@@ -131,6 +131,8 @@ class Predictor(ABC):
         features: PhotoFeatures,
         boxes_xyxy: FloatArray,
         attended: FloatArray | None = None,
+        *,
+        vectors: FloatArray | None = None,
     ) -> DecoderState:
         """Prepare to write about the boxes (B, N, 4) of B photos, R = B * N rows.
 
@@ -139,6 +141,7 @@ class Predictor(ABC):
             boxes_xyxy: network pixels.
             attended: (B, P, 4) boxes that attention looks at, where it looks at regions; None
                 proposes them.
+            vectors: `start_features`, where they are known.
         """
 
     @abstractmethod
@@ -198,6 +201,19 @@ class Predictor(ABC):
         """The whole photo as the one box of B = ``count`` photos, (B, 1, 4) in network pixels."""
         size = self.config.extractor.size
         return np.tile(np.array([0, 0, size, size], dtype=np.float32), (count, 1, 1))
+
+    def start_features(
+        self, features: PhotoFeatures, boxes_xyxy: FloatArray
+    ) -> FloatArray:
+        """Region features (B, 1 + N, F) of the whole photo and N boxes, as `start` wants them.
+
+        Raises:
+            ValueError: the model was trained on given features, and does not write.
+        """
+        self._refuse_to_write()
+        whole_photos = self.whole_photos(len(boxes_xyxy))
+        boxes = np.concatenate([whole_photos, boxes_xyxy], 1)
+        return self.region_features(features, boxes)
 
     def photo_features(self, features: PhotoFeatures) -> FloatArray:
         """The region features (B, F) of the whole photos."""
@@ -380,11 +396,7 @@ class Predictor(ABC):
         return digest.hexdigest()
 
     def _refuse_to_write(self) -> None:
-        """Nothing teaches the generator of a model that was trained on given features.
-
-        Raises:
-            ValueError: this is such a model.
-        """
+        """Refuse a model that was trained on given features."""
         if self.config.precomputed is not None:
             raise ValueError(
                 f"model {self.config.name!r}: expected one that writes captions; this "

@@ -76,12 +76,15 @@ class TorchPredictor(Predictor):
         features: PhotoFeatures,
         boxes_xyxy: FloatArray,
         attended: FloatArray | None = None,
+        *,
+        vectors: FloatArray | None = None,
     ) -> DecoderState:
         """Prepare to write about the boxes (B, N, 4) of B photos."""
         attended_boxes = None if attended is None else self._tensor(attended)
+        known = None if vectors is None else self._tensor(vectors)
         boxes = self._tensor(boxes_xyxy)
         condition, annotations = self.model.conditions(
-            self._maps(features), boxes, attended_boxes
+            self._maps(features), boxes, attended_boxes, known
         )
         return DecoderState(*self.model.generator.start(condition, annotations))
 
