@@ -59,7 +59,7 @@ def in_parallel(tasks: Sequence[Callable[[], Result]], workers: int) -> list[Res
     [1, 2]
 
     Raises:
-        Exception: what the first task that failed raised.
+        BaseException: what the first task that failed raised.
     """
     workers = free_workers(workers)
     if workers == 1 or len(tasks) < 2:
@@ -89,7 +89,9 @@ def _compute(future: Future[Result], task: Callable[[], Result]) -> None:
     try:
         with one_core():
             future.set_result(task())
-    except Exception as error:
+    except (
+        BaseException
+    ) as error:  # an interrupt too, or its caller would wait for ever
         future.set_exception(error)
 
 
@@ -99,7 +101,6 @@ def _helpers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(usable_cores(), "regiontalk")
 
 
-if hasattr(
-    os, "register_at_fork"
-):  # not on every system; a forked child has no threads
+# a forked child has none of them; not every system forks
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_helpers.cache_clear)

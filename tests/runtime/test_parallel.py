@@ -38,6 +38,19 @@ def test_the_first_failure_is_raised() -> None:
         in_parallel([partial(float, "one"), partial(float, "two")], 2)
 
 
+def test_an_interrupt_is_raised_and_nobody_waits() -> None:
+    meeting = threading.Barrier(2, timeout=30)  # a thread each
+
+    def interrupted() -> None:
+        meeting.wait()
+        raise KeyboardInterrupt
+
+    for tasks in ([interrupted, meeting.wait], [meeting.wait, interrupted]):
+        with pytest.raises(KeyboardInterrupt):
+            in_parallel(tasks, 2)
+    assert in_parallel([lambda: 1, lambda: 2], 2) == [1, 2]
+
+
 def test_threads_are_kept_and_the_caller_works_too() -> None:
     def meet() -> int:
         meeting.wait()  # so that each thread takes one
