@@ -595,7 +595,8 @@ class RegionCaptioner:
         """
         decoding = self.config.decoding
         is_ranked = bool(decoding.photo_alignment or decoding.photo_repetition)
-        beams = beams or decoding.photo_beams or decoding.beams
+        if beams is None:
+            beams = decoding.photo_beams or decoding.beams
         keep = min(beams, decoding.photo_candidates or beams) if is_ranked else 1
         captions_by_photo = self.predictor.write(
             state, beams, decoding.photo_min_words, keep=keep
