@@ -594,14 +594,8 @@ class RegionCaptioner:
         Of the best that search finds, one that fits the regions (eq. 8) and repeats nothing.
         """
         decoding = self.config.decoding
-        is_ranked = bool(decoding.photo_alignment or decoding.photo_repetition)
-        if beams is None:
-            beams = decoding.photo_beams or decoding.beams
-        keep = min(beams, decoding.photo_candidates or beams) if is_ranked else 1
-        captions_by_photo = self.predictor.write(
-            state, beams, decoding.photo_min_words, keep=keep
-        )
-        if not is_ranked:
+        captions_by_photo = self._search_photos(state, beams)
+        if all(len(candidates) == 1 for candidates in captions_by_photo):
             return [candidates[0] for candidates in captions_by_photo]
         alignments_by_photo = self._alignments(features, captions_by_photo)
         chosen: list[Hypothesis] = []
@@ -609,13 +603,36 @@ class RegionCaptioner:
             captions_by_photo, alignments_by_photo, strict=True
         ):
             scores = np.array([caption.score for caption in candidates])
-            repeats = np.array(
-                [repeats_itself(self._tokens(caption)) for caption in candidates]
-            )
+            repeats = np.array(list(map(self._repeats, candidates)))
             ranks = scores + decoding.photo_alignment * alignments
             ranks -= decoding.photo_repetition * repeats
             chosen.append(candidates[int(ranks.argmax())])
         return chosen
+
+    def _search_photos(
+        self, state: DecoderState, beams: int | None
+    ) -> list[list[Hypothesis]]:
+        """Sentences of each whole photo, best first, of which one is to be chosen."""
+        decoding = self.config.decoding
+        if beams is None:
+            beams = decoding.photo_beams or decoding.beams
+        search = functools.partial(
+            self.predictor.write, beams=beams, min_words=decoding.photo_min_words
+        )
+        is_ranked = bool(decoding.photo_alignment or decoding.photo_repetition)
+        keep = min(beams, decoding.photo_candidates or beams) if is_ranked else 1
+        captions_by_photo = search(state, keep=keep)
+        if decoding.photo_repetition:
+            rows = [
+                row
+                for row, candidates in enumerate(captions_by_photo)
+                if all(map(self._repeats, candidates))
+            ]
+            # all that search finds, for one of them may not repeat itself
+            more = search(state.take(rows), keep=None)
+            for row, candidates in zip(rows, more, strict=True):
+                captions_by_photo[row] = candidates
+        return captions_by_photo
 
     def _alignments(
         self, features: PhotoFeatures, captions_by_photo: Sequence[Sequence[Hypothesis]]
@@ -677,6 +694,9 @@ class RegionCaptioner:
                 either = float(np.logaddexp(log_prob, swapped_log_prob))
                 chosen[row] = Hypothesis(tuple(token_ids), either, captions[row].score)
         return chosen
+
+    def _repeats(self, caption: Hypothesis) -> bool:
+        return repeats_itself(self._tokens(caption))
 
     def _tokens(self, caption: Hypothesis) -> list[str]:
         return [self.vocabulary.words[token_id] for token_id in caption.words]

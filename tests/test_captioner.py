@@ -603,6 +603,29 @@ def test_a_photo_gets_the_sentence_that_fits_its_regions(
     assert captioner.write(features, whole, 1, of_photos=True), "fewer beams than that"
 
 
+def test_where_all_candidates_repeat_themselves_more_are_taken(
+    captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, config = captioner.predictor, captioner.config
+    update = {"photo_beams": 4, "photo_candidates": 2, "photo_repetition": 1000.0}
+    decoding = config.decoding.model_copy(update={**update, "neutral_margin": 0.0})
+    monkeypatch.setattr(
+        predictor, "config", config.model_copy(update={"decoding": decoding})
+    )
+    features = captioner.encode([captioner.open(picture(size)) for size in SIZES])
+    whole = predictor.whole_photos(len(SIZES))
+    least = decoding.photo_min_words
+    every = predictor.write(predictor.start(features, whole), 4, least, keep=None)
+    repeating = {one.words for sentences in every for one in sentences[:2]}
+    monkeypatch.setattr(
+        captioner, "_repeats", lambda caption: caption.words in repeating
+    )
+    chosen = captioner.write(features, whole, of_photos=True)
+    for sentence, sentences in zip(chosen, every, strict=True):
+        others = {one.words for one in sentences} - repeating
+        assert others and sentence.words in others
+
+
 @pytest.mark.parametrize(
     ("photo_margin", "of_photos", "margin"),
     [
