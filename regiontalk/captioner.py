@@ -622,7 +622,7 @@ class RegionCaptioner:
         is_ranked = bool(decoding.photo_alignment or decoding.photo_repetition)
         keep = min(beams, decoding.photo_candidates or beams) if is_ranked else 1
         captions_by_photo = search(state, keep=keep)
-        if decoding.photo_repetition:
+        if decoding.photo_repetition and keep < beams:
             rows = [
                 row
                 for row, candidates in enumerate(captions_by_photo)

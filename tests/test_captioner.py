@@ -624,6 +624,17 @@ def test_where_all_candidates_repeat_themselves_more_are_taken(
     for sentence, sentences in zip(chosen, every, strict=True):
         others = {one.words for one in sentences} - repeating
         assert others and sentence.words in others
+    searches: list[int | None] = []
+    write = predictor.write
+
+    def spy(state: Any, *, keep: int | None, **settings: Any) -> Any:
+        searches.append(keep)
+        return write(state, keep=keep, **settings)
+
+    monkeypatch.setattr(predictor, "write", spy)
+    monkeypatch.setattr(captioner, "_repeats", lambda caption: True)
+    captioner.write(features, whole, 2, of_photos=True)
+    assert searches == [2], "where two beams found two there are no more"
 
 
 @pytest.mark.parametrize(
