@@ -326,23 +326,28 @@ _NOISE = b"\xa5\x5a\x3c\x17\xe2\x81" * 20  # no marker among them
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _WITH_LENGTH = {*range(0xC0, 0xD0), *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE}
 _SCAN, _END = 0xDA, 0xD9
+_SEQUENTIAL = 0xC0, 0xC1
 
 
 def _check_scans(stream: IO[bytes], name: str) -> None:
     """Refuse a JPEG of very many scans.
 
     A few bytes each make the decoder go over the whole picture once more. The markers
-    are walked as libjpeg walks them, up to the end of the first picture; what stands
-    behind it (the film of a motion photo) may hold any bytes.
+    are walked as libjpeg walks them, up to the end of the first picture or to a scan that
+    is all of it; what stands behind it (the film of a motion photo) may hold any bytes.
     """
     data = stream.read()
     stream.seek(0)
-    at, scans = 2, 0
+    at, scans, components = 2, 0, b""
     while (match := _MARKER.search(data, at)) and match[1][0] != _END:
-        at = match.end()
-        if match[1][0] in _WITH_LENGTH:
+        marker, at = match[1][0], match.end()
+        if marker in _SEQUENTIAL:
+            components = data[at + 7 : at + 8]
+        if marker == _SCAN and data[at + 2 : at + 3] == components:
+            return
+        if marker in _WITH_LENGTH:
             at += int.from_bytes(data[at : at + 2], "big")
-        scans += match[1][0] == _SCAN
+        scans += marker == _SCAN
         if scans > _MOST_SCANS:
             raise ImageError(
                 f"{name}: expected a JPEG of at most {_MOST_SCANS} scans, got more; save it anew"

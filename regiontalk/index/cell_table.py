@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from regiontalk.index.cells import SAMPLE, Cells, Centers, Codes, branch_for
 from regiontalk.index.metadata import KEY, About
 from regiontalk.index.projections import SIZE, Sketches
-from regiontalk.index.table import matrix, read_sketches
+from regiontalk.index.table import has_table, matrix, read_sketches
 
 TABLE = "cells"
 # photos from which a library has cells (docs/scale.md, A search that grows)
@@ -53,7 +53,7 @@ class CellTable:
 
     def version(self) -> int | None:
         """A number that changes with the table; None where there is none for this model."""
-        if self._table is None and TABLE in self._connection.table_names(limit=1000):
+        if self._table is None and has_table(self._connection, TABLE):
             table = self._connection.open_table(TABLE)
             made_for, _ = _read_metadata(table.schema)
             self._table = table if made_for == asdict(self.about) else None
@@ -117,11 +117,7 @@ class CellTable:
             KEY: json.dumps({"about": asdict(self.about), "photos": count}).encode()
         }
         schema = _schema(self.about).with_metadata(metadata)
-        mode = (
-            "overwrite"
-            if TABLE in self._connection.table_names(limit=1000)
-            else "create"
-        )
+        mode = "overwrite" if has_table(self._connection, TABLE) else "create"
         self._table = self._connection.create_table(
             TABLE, _center_rows(centers, schema), mode=mode
         )

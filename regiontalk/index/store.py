@@ -26,7 +26,7 @@ from regiontalk.index.cell_table import CellTable
 from regiontalk.index.first_stage import FirstStage, first_stage
 from regiontalk.index.metadata import FORMAT, KEY, About
 from regiontalk.index.rows import Row, Stamp
-from regiontalk.index.table import Candidates, layout, to_arrow
+from regiontalk.index.table import Candidates, has_table, layout, to_arrow
 from regiontalk.records import FloatArray
 
 TABLE = "photos"
@@ -157,7 +157,7 @@ class Store:
             return None
         with _told(uri):
             connection = _connect(uri, storage)
-            if folder is None and TABLE not in connection.table_names(limit=1000):
+            if folder is None and not has_table(connection, TABLE):
                 return None
             table = connection.open_table(TABLE)
             values = (table.schema.metadata or {}).get(KEY)

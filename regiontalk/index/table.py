@@ -16,6 +16,11 @@ from regiontalk.index.rows import Row, Stamp
 from regiontalk.records import FloatArray
 
 
+def has_table(connection: Any, name: str) -> bool:
+    """Whether a LanceDB database has a table of this name."""
+    return name in connection.list_tables(limit=1000).tables
+
+
 def layout(about: About) -> Any:
     """The table's columns and its metadata, as an Arrow schema."""
     import pyarrow as pa
