@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from regiontalk.regions.int8_operators import product
+
 LARGEST_INPUT = 127
 LARGEST_WEIGHT = 63
+_CENTRE = 128  # the byte that stands for 0
 _SMALLEST = 1e-12  # of a row's largest number, so that a row of zeros stays one
 
 
@@ -62,12 +65,16 @@ class Int8Linear(nn.Module):
         largest = inputs.abs().amax(-1, keepdim=True).clamp_min(_SMALLEST)
         input_scale = largest / LARGEST_INPUT
         steps = (inputs / input_scale).round()
-        # sums of whole numbers below 2^24 are exact in float32
-        products = functional.linear(steps, self.weight.float())
-        # one scale after the other: ONNX Runtime takes their product for the scale of a
-        # whole matrix
-        outputs = products * self.weight_scale * input_scale
+        outputs = self._product(steps) * input_scale
         return outputs if self.bias is None else outputs + self.bias
+
+    def _product(self, steps: Tensor) -> Tensor:
+        """Whole numbers (R, enter) times the weights, in float32 (R, leave)."""
+        if torch.onnx.is_in_onnx_export():
+            codes = (steps + _CENTRE).to(torch.uint8)
+            return product(codes, self.weight, zero=_CENTRE, scale=self.weight_scale)
+        # sums of whole numbers below 2^24 are exact in float32
+        return functional.linear(steps, self.weight.float()) * self.weight_scale
 
 
 def use_int8(generator: nn.Module, *, empty: bool = False) -> None:

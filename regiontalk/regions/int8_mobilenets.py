@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from regiontalk.regions.int8_operators import byte, operator, product
 from regiontalk.regions.mobilenets import (
     NETWORKS,
     MobileNet,
@@ -100,9 +101,9 @@ class Int8Conv2d(nn.Module):
         step = torch.ones(())  # everything is counted in steps
         zero_of_weights = torch.zeros((), dtype=torch.int8)
         inputs = [
-            *(features, step, _byte(self.enter_zero)),
+            *(features, step, byte(self.enter_zero)),
             *(self.weight, self.scale, zero_of_weights),
-            *(step, _byte(self.leave_zero), self.bias),
+            *(step, byte(self.leave_zero), self.bias),
         ]
         attributes = {
             "kernel_shape": [self._kernel] * 2,
@@ -111,7 +112,7 @@ class Int8Conv2d(nn.Module):
             "pads": [top, left, bottom, right],
         }
         shape = (features.shape[0], len(self.scale), height, width)
-        return _operator("QLinearConv", inputs, attributes, shape)
+        return operator("QLinearConv", inputs, attributes, shape)
 
 
 class Int8Head(Int8Conv2d):
@@ -132,9 +133,14 @@ class Int8Head(Int8Conv2d):
     def _symbolic(self, features: Tensor) -> Tensor:
         """The same as a product of matrices, much faster in ONNX Runtime than ConvInteger."""
         cells = features.permute(0, 2, 3, 1)
-        weight, offset = self.weight.flatten(1).T, self.bias * self.scale
-        outputs = _product(cells, weight, self.enter_zero, self.scale, offset)
-        return outputs.clamp(0.0, self._largest)
+        outputs = product(
+            cells,
+            self.weight.flatten(1),
+            zero=self.enter_zero,
+            scale=self.scale,
+            offset=self.bias * self.scale,
+        )
+        return outputs.clamp(0.0, self._largest).permute(0, 3, 1, 2)
 
 
 class Int8Residual(nn.Sequential):
@@ -146,10 +152,10 @@ class Int8Residual(nn.Sequential):
         for layer in self:
             inside = layer(inside)
         if torch.onnx.is_in_onnx_export():
-            scaled = [torch.ones(()), _byte(CENTRE)]
+            scaled = [torch.ones(()), byte(CENTRE)]
             inputs = [features, *scaled, inside, *scaled, *scaled]
             name = "com.microsoft::QLinearAdd"
-            return _operator(name, inputs, {}, features.shape)
+            return operator(name, inputs, {}, features.shape)
         return add_bytes(features, inside)
 
 
@@ -218,10 +224,14 @@ class Int8Between(nn.Module):
             for top in range(kernel)
             for left in range(kernel)
         ]
-        weight = self.conv.weight.permute(2, 3, 1, 0).flatten(0, 2)
-        offset = self.conv.bias * self.scale + self.leave.offset
-        rows = torch.cat(windows, 3)
-        return _product(rows, weight, self.conv.enter_zero, self.scale, offset)
+        values = product(
+            torch.cat(windows, 3),
+            self.conv.weight.permute(0, 2, 3, 1).flatten(1),
+            zero=self.conv.enter_zero,
+            scale=self.scale,
+            offset=self.conv.bias * self.scale + self.leave.offset,
+        )
+        return values.permute(0, 3, 1, 2)
 
     def codes(self, features: Tensor) -> Tensor:
         """The bytes that stand for values."""
@@ -307,34 +317,3 @@ def _rounded_layers(
         layers[name] = Int8Conv2d(conv, enter_zero=enter_zero, leave_zero=leave_zero)
         enter_zero = leave_zero
     return layers, enter_zero
-
-
-def _byte(value: int) -> Tensor:
-    """A constant of a graph."""
-    return torch.tensor(value, dtype=torch.uint8)
-
-
-def _product(
-    rows: Tensor, weight: Tensor, enter_zero: int, scale: Tensor, offset: Tensor
-) -> Tensor:
-    """Bytes (B, h, w, K) times int8 weights (K, C): values (B, C, h, w) by factor and offset."""
-    zeros = _byte(enter_zero), torch.zeros(len(scale), dtype=torch.int8)
-    inputs = [rows, weight, torch.ones(()), scale, *zeros, offset]
-    name = "com.microsoft::MatMulIntegerToFloat"
-    shape = (*rows.shape[:3], len(scale))
-    values = _operator(name, inputs, {}, shape, torch.float32)
-    return values.permute(0, 3, 1, 2)
-
-
-def _operator(
-    name: str,
-    inputs: Sequence[Tensor],
-    attributes: dict[str, Any],
-    shape: Sequence[Any],
-    dtype: torch.dtype = torch.uint8,
-) -> Tensor:
-    """One ONNX operator, while a graph is exported."""
-    result: Tensor = torch.onnx.ops.symbolic(
-        name, inputs, attributes, dtype=dtype, shape=shape, version=1
-    )
-    return result

@@ -30,10 +30,6 @@ from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 # bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
 _MAX_INLINE = 16_384
 _INT8 = 3  # of onnx.TensorProto.DataType
-_OFFSET, _ZERO_POINT = (
-    "int8.offset",
-    "int8.zero_point",
-)  # constants of graphs that multiply in int8
 _MAX_FOLDED = 1024  # elements of a constant that is computed when a graph is made
 
 
@@ -277,7 +273,6 @@ def _export(
     optimizer.remove_unused_nodes(program.model)
     proto: Any = program.model_proto
     _refer(proto.graph, graph.name, stored)
-    _multiply_integers(proto.graph)
     if graph.name == "encode_text":
         _tell_lengths(proto.graph)
     for entry in (
@@ -394,61 +389,6 @@ def _reference(name: str, data_type: int, weight: StoredTensor) -> Any:
     reference.external_data.add(key="offset", value=str(weight.offset))
     reference.external_data.add(key="length", value=str(weight.length))
     return reference
-
-
-def _multiply_integers(graph: Any) -> None:
-    """Let products with int8 weights be computed in int8.
-
-    `model.int8` has both factors as whole numbers in float32.
-    """
-    from onnx import TensorProto, numpy_helper
-
-    int8_weights = {
-        tensor.name
-        for tensor in graph.initializer
-        if tensor.data_type == TensorProto.INT8
-    }
-    weight_of_cast = {
-        node.output[0]: node.input[0]
-        for node in graph.node
-        if node.op_type == "Cast" and node.input[0] in int8_weights
-    }
-    if not weight_of_cast:
-        return
-    graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.array(128, dtype=np.float32), _OFFSET),
-            numpy_helper.from_array(np.array(128, dtype=np.uint8), _ZERO_POINT),
-        ]
-    )
-    nodes: list[Any] = []
-    for node in graph.node:
-        if node.op_type == "Gemm" and node.input[1] in weight_of_cast:
-            nodes += _integer_product(
-                node.input[0], weight_of_cast[node.input[1]], node.output[0]
-            )
-        elif node.output[0] not in weight_of_cast:
-            nodes.append(node)
-    graph.ClearField("node")
-    graph.node.extend(nodes)
-
-
-def _integer_product(factor: str, weight: str, result: str) -> list[Any]:
-    """Nodes from whole numbers in float32 and an int8 weight to their product in float32.
-
-    Unsigned bytes times signed ones are what processors multiply fastest.
-    """
-    from onnx import TensorProto, helper
-
-    shifted, unsigned = f"{result}.shifted", f"{result}.unsigned"
-    turned, sums = f"{result}.weight", f"{result}.sums"
-    return [
-        helper.make_node("Add", [factor, _OFFSET], [shifted]),
-        helper.make_node("Cast", [shifted], [unsigned], to=TensorProto.UINT8),
-        helper.make_node("Transpose", [weight], [turned], perm=[1, 0]),
-        helper.make_node("MatMulInteger", [unsigned, turned, _ZERO_POINT], [sums]),
-        helper.make_node("Cast", [sums], [result], to=TensorProto.FLOAT),
-    ]
 
 
 def _tell_lengths(graph: Any) -> None:

@@ -142,7 +142,7 @@ def test_both_engines_agree(
     path = exported(model, tmp_path / "model", int8=int8)
     decoder = onnx.load(path / "decoder_step.onnx", load_external_data=False)
     operators = [node.op_type for node in decoder.graph.node]
-    assert operators.count("MatMulInteger") == (3 if int8 else 0)
+    assert operators.count("MatMulIntegerToFloat") == (3 if int8 else 0)
     agree(TorchPredictor(RegionModel.from_folder(path)), OnnxPredictor(path))
 
 
