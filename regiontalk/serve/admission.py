@@ -90,11 +90,13 @@ class Ticket:
         upload: its body.
         seconds: that it has from now on.
         begun: when it was let in, as are all times here by `monotonic`.
+        is_inside: whether it has a place.
     """
 
     upload: Upload
     seconds: float
     begun: float
+    is_inside: bool = True
     _waited: float = 0.0
     _queued_since: float | None = None
 
@@ -193,7 +195,15 @@ class Admission:
             yield ticket
         finally:
             current_ticket.reset(reset)
-            self.inside -= 1
+            self.leave(ticket)
+
+    def leave(self, ticket: Ticket) -> None:
+        """The place of a request is free: its answer is sent, or it ends without; may come again.
+
+        A client may ask again as soon as it has the answer, before all has ended here.
+        """
+        self.inside -= ticket.is_inside
+        ticket.is_inside = False
 
     def answered(self) -> None:
         """A request has ended, in time or not: the time since the one before was spent on it."""

@@ -7,11 +7,12 @@ are JSON with a reason, as all others.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from urllib.parse import urlsplit
@@ -172,6 +173,7 @@ class Gate:
 
     async def _answer(self, scope: Scope, watched: _Watched, ticket: Ticket) -> None:
         """The application's answer, while the client waits for it and its time lasts."""
+        watched.before_answer = functools.partial(self.admission.leave, ticket)
         answering = asyncio.ensure_future(
             self.app(scope, watched.receive, watched.send)
         )
@@ -211,6 +213,7 @@ class _Watched:
         self._body: bytearray | None = None  # received, and not yet handed on
         self._whole = asyncio.Event()
         self._gone = asyncio.Event()
+        self.before_answer: Callable[[], None] = lambda: None
         self.status = 0
 
     async def receive_body(self, upload: Upload) -> None:
@@ -256,6 +259,7 @@ class _Watched:
     async def send(self, message: Message) -> None:
         """To the client, with the headers of every answer."""
         if message["type"] == "http.response.start":
+            self.before_answer()
             self.status = message["status"]
             MutableHeaders(scope=message).update(_HEADERS)
         await self._send(message)

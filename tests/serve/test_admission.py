@@ -251,6 +251,25 @@ def test_nobody_who_is_let_in_is_late_because_of_others(
     assert app.state.service.engine.admission.inside == 0
 
 
+def test_who_has_the_answer_may_ask_again_at_once(
+    captioner: RegionCaptioner, body: bytes
+) -> None:
+    app = create_app(captioner, limits=Limits(waiting=1))
+    statuses = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            status, _ = await ask(app, sends(body))
+            statuses.append(status)
+
+    async def ask_twice() -> None:
+        async with app.router.lifespan_context(app):
+            await app(dict(SCOPE), sends(body), send)
+
+    asyncio.run(ask_twice())
+    assert statuses == [200]
+
+
 def test_an_estimate_that_was_wrong(captioner: RegionCaptioner, body: bytes) -> None:
     """Let in when a request seemed to take no time.
 
