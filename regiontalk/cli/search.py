@@ -184,7 +184,7 @@ def lines(rank: int, hit: Hit) -> Iterator[str]:
     if hit.missing:
         yield "   its file is gone since it was added (regiontalk index remove --missing)"
     if hit.result.caption is not None and hit.result.caption.text:
-        yield f"   whole photo: {hit.result.caption.text}"
+        yield f"   whole photo: {hit.result.caption.hedged_text}"
     texts = [
         region.text for region in hit.result.regions if region.box == hit.answer.box
     ]

@@ -244,7 +244,8 @@ class _Joined:
         minutes, seconds = divmod(frame.time, 60)
         clock = f"{int(minutes)}:{seconds:04.1f}"
         if is_new_scene and caption is not None:
-            typer.echo(f"{clock}  {caption.text} ({caption.confidence:.2f})")
+            words = caption.hedged_text
+            typer.echo(f"{clock}  {words} ({caption.confidence:.2f})")
         for region in new_regions:
             typer.echo(
                 f"{clock}    {box_text(region.box)}: {region.text} ({region.confidence:.2f})"

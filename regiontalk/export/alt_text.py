@@ -151,11 +151,14 @@ def whole_sentence(
 ) -> str:
     """The whole photo's caption as a sentence with its full stop.
 
-    "" where there is none with confidence.
+    It begins with "Perhaps" where the model is not sure of it; "" where there is none with
+    confidence.
     """
     if result.caption is None or result.caption.confidence < min_confidence:
         return ""
-    return _sentence(tidy(result.caption.text, neutral=neutral))
+    text = tidy(result.caption.text, neutral=neutral)
+    is_hedged = bool(text) and not result.caption.sure
+    return _sentence(f"perhaps {text}" if is_hedged else text)
 
 
 def worth_naming(

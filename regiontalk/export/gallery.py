@@ -184,12 +184,9 @@ def _article(entry: Entry, folder: Path) -> str:
         _box(number, region, result.size_wh) for number, region in large_first
     )
     lines = "".join(_line(number, region) for number, region in enumerate(spoken))
-    sure = result.caption is not None and result.caption.text
-    caption = (
-        _words(result.caption)
-        if result.caption is not None and sure
-        else "<small>[not sure]</small>"
-    )
+    caption = "<small>[not sure]</small>"
+    if result.caption is not None and result.caption.text:
+        caption = _words(result.caption.hedged_text, result.caption.confidence)
     wide, high = result.size_wh
     return (
         "<article>\n"
@@ -219,11 +216,12 @@ def _box(number: int, region: RegionCaption, size_wh: tuple[int, int]) -> str:
 
 
 def _line(number: int, region: RegionCaption) -> str:
-    return f'<li data-n="{number}" tabindex="0" style="{_colour(number)}">{_words(region)}</li>'
+    words = _words(region.text, region.confidence)
+    return f'<li data-n="{number}" tabindex="0" style="{_colour(number)}">{words}</li>'
 
 
-def _words(region: RegionCaption) -> str:
-    return f"{escape(region.text or '')} <small>{region.confidence:.2f}</small>"
+def _words(text: str | None, confidence: float) -> str:
+    return f"{escape(text or '')} <small>{confidence:.2f}</small>"
 
 
 def _colour(number: int) -> str:

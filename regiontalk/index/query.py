@@ -21,6 +21,7 @@ from regiontalk.captioner import RegionCaptioner, visible
 from regiontalk.images.open import PictureSource, open_photo
 from regiontalk.index.rows import Row
 from regiontalk.index.table import Candidates
+from regiontalk.model.config import DecodingConfig
 from regiontalk.records import (
     FloatArray,
     ImageResult,
@@ -220,7 +221,7 @@ def _hit(
     """
     prior_weight = captioner.config.decoding.region_prior
     box_scores, has_region = _box_scores(query, row, products, width, prior_weight)
-    region_captions = _region_captions(row)
+    region_captions = _region_captions(row, captioner.config.decoding)
     total = (box_scores * query.counted[:, None])[: query.spoken].sum(axis=0)
     framed = int(total.argmax())
     answering = sorted({framed, *box_scores.argmax(axis=1)[has_region].tolist()} - {0})
@@ -276,15 +277,22 @@ def _matches(
     return tuple(matches)
 
 
-def _region_captions(row: Row) -> list[RegionCaption]:
+def _region_captions(row: Row, decoding: DecodingConfig) -> list[RegionCaption]:
     """The stored captions of a photo's N boxes, the whole photo first."""
+    sure_from = [decoding.threshold] * len(row.captions)
+    sure_from[0] = decoding.photo_threshold
     boxes = [
         (float(x1), float(y1), float(x2), float(y2))
         for x1, y1, x2, y2 in row.boxes_xyxy
     ]
     return [
-        RegionCaption(box, text, float(confidence), float(quality))
-        for box, text, confidence, quality in zip(
-            boxes, row.captions, row.confidences, row.scores, strict=True
+        RegionCaption(box, text, confidence, quality, confidence >= least)
+        for box, text, confidence, quality, least in zip(
+            boxes,
+            row.captions,
+            row.confidences.tolist(),
+            row.scores.tolist(),
+            sure_from,
+            strict=True,
         )
     ]

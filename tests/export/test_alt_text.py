@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,12 @@ def result(
 )
 def test_narrate(given: ImageResult, text: str) -> None:
     assert narrate(given) == text
+
+
+def test_a_sentence_that_is_not_sure_is_hedged() -> None:
+    unsure = replace(region(ALL, "a dog runs", 0.4), sure=False)
+    given = ImageResult("a.jpg", (100, 60), "mini", unsure, (region(LEFT, "a ball"),))
+    assert narrate(given) == "Perhaps a dog runs. On the left, a ball."
 
 
 def test_distinct() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -38,6 +39,13 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+
+
+def test_a_sentence_that_is_not_sure_is_hedged() -> None:
+    assert RESULT.caption is not None
+    unsure = replace(RESULT, caption=replace(RESULT.caption, sure=False))
+    html = page([Entry(unsure, Path("web/photos/<b>.jpg"), "A dog")], Path("web"))
+    assert "<p>perhaps: a dog &amp; a man <small>0.80</small></p>" in html
 
 
 def test_page() -> None:

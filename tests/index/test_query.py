@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from regiontalk.captioner import RegionCaptioner
+from regiontalk.cli.search import lines
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.metadata import About
 from regiontalk.index.query import Hit, Query, best_hits, read_query
@@ -99,6 +101,19 @@ def test_by_hand(captioner: RegionCaptioner) -> None:
         and values["date"] == "2024-05-06T00:00:00"
         and values["missing"]
     )
+
+
+@pytest.mark.parametrize("is_sure", [True, False])
+def test_a_sentence_that_is_not_sure_is_hedged(
+    captioner: RegionCaptioner, is_sure: bool
+) -> None:
+    least = captioner.config.decoding.photo_threshold
+    confidence = np.array([least + (0.01 if is_sure else -0.01)], dtype=np.float32)
+    stored = replace(row("a", unit(1)), confidences=confidence)
+    (hit,) = best_hits(captioner, query([unit(1)], ["red"]), candidates(stored), 1)
+    assert hit.result.caption is not None and hit.result.caption.sure is is_sure
+    hedge = "" if is_sure else "perhaps: "
+    assert f"   whole photo: {hedge}words 0" in list(lines(1, hit))
 
 
 def test_slow_twin(captioner: RegionCaptioner) -> None:

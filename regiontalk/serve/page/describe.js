@@ -1,7 +1,7 @@
 // Describe: captions on the regions that the model finds and on boxes of the user's own, lit up either way.
 
 import { post } from "./api.js";
-import { $, download, during, element, hue, percent, submits } from "./dom.js";
+import { $, download, during, element, hedged, hue, percent, submits } from "./dom.js";
 
 export class Describe {
   constructor(stage) {
@@ -71,7 +71,7 @@ export class Describe {
     $("save").disabled = !this.result;
     const regions = this.#regions();
     $("whole").textContent = this.result ? this.#whole() : "";
-    if (this.result) this.stage.call(this.#words(this.result.caption));
+    if (this.result) this.stage.call(this.#words(this.result.caption) && hedged(this.result.caption));
     $("captions").replaceChildren(...regions.map((region, number) => this.#line(region, number)));
     if (!this.active) return;
     this.stage.show(
@@ -86,9 +86,9 @@ export class Describe {
   }
 
   #whole() {
-    const { text, confidence } = this.result.caption;
-    const doubt = this.#words(this.result.caption) ? "" : "Not sure, perhaps: ";
-    return `${doubt}${text ?? "nothing"} (${percent(confidence)} sure)`;
+    const { caption } = this.result;
+    const sure = caption.sure && this.#words(caption) !== null;
+    return `${hedged({ ...caption, sure }) || "nothing"} (${percent(caption.confidence)} sure)`;
   }
 
   #words(region) {

@@ -16,6 +16,9 @@ export const hue = (number) => HUES[number % HUES.length];
 
 export const percent = (share) => `${Math.round(100 * share)} %`;
 
+/** A photo's sentence as a person should read it: with "perhaps" where the model is not sure; "" where there is none. */
+export const hedged = ({ text, sure }) => (text && !sure ? `perhaps: ${text}` : (text ?? ""));
+
 /** The end of a status that tells of words without meaning to the model; "" where it knows all. */
 export const strange = (words) => (words?.length ? ` Words that the model does not know: ${words.join(", ")}.` : "");
 

@@ -1,7 +1,7 @@
 // Find: photos of the library by words or by an example (or parts of it), the answering region framed.
 
 import { post } from "./api.js";
-import { $, during, element, hue, strange, submits } from "./dom.js";
+import { $, during, element, hedged, hue, strange, submits } from "./dom.js";
 
 const OPENED = 1024; // longer side of a found photo that is opened: the largest that the API gives
 
@@ -114,7 +114,7 @@ function fileOf(hit) {
 
 function card(hit, open) {
   const name = nameOf(hit);
-  const said = hit.caption?.text ?? "";
+  const said = hedged(hit.caption ?? {});
   const parts = [
     element("p", { textContent: said }),
     element("p", { className: "hint", textContent: `${name}, ${hit.date.slice(0, 10)}`, title: hit.photo }),
