@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regiontalk.regions.int8_operators import product
+from regiontalk.regions.int8_operators import matmul_integer_to_float
 
 LARGEST_INPUT = 127
 LARGEST_WEIGHT = 63
@@ -72,7 +72,9 @@ class Int8Linear(nn.Module):
         """Whole numbers (R, enter) times the weights, in float32 (R, leave)."""
         if torch.onnx.is_in_onnx_export():
             codes = (steps + _CENTRE).to(torch.uint8)
-            return product(codes, self.weight, zero=_CENTRE, scale=self.weight_scale)
+            return matmul_integer_to_float(
+                codes, self.weight, zero=_CENTRE, scale=self.weight_scale
+            )
         # sums of whole numbers below 2^24 are exact in float32
         return functional.linear(steps, self.weight.float()) * self.weight_scale
 

@@ -23,7 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regiontalk.regions.int8_operators import byte, operator, product
+from regiontalk.regions.int8_operators import (
+    matmul_integer_to_float,
+    onnx_operator,
+    uint8_constant,
+)
 from regiontalk.regions.mobilenets import (
     NETWORKS,
     MobileNet,
@@ -101,9 +105,9 @@ class Int8Conv2d(nn.Module):
         step = torch.ones(())  # everything is counted in steps
         zero_of_weights = torch.zeros((), dtype=torch.int8)
         inputs = [
-            *(features, step, byte(self.enter_zero)),
+            *(features, step, uint8_constant(self.enter_zero)),
             *(self.weight, self.scale, zero_of_weights),
-            *(step, byte(self.leave_zero), self.bias),
+            *(step, uint8_constant(self.leave_zero), self.bias),
         ]
         attributes = {
             "kernel_shape": [self._kernel] * 2,
@@ -112,7 +116,7 @@ class Int8Conv2d(nn.Module):
             "pads": [top, left, bottom, right],
         }
         shape = (features.shape[0], len(self.scale), height, width)
-        return operator("QLinearConv", inputs, attributes, shape)
+        return onnx_operator("QLinearConv", inputs, attributes, shape)
 
 
 class Int8Head(Int8Conv2d):
@@ -133,7 +137,7 @@ class Int8Head(Int8Conv2d):
     def _symbolic(self, features: Tensor) -> Tensor:
         """The same as a product of matrices, much faster in ONNX Runtime than ConvInteger."""
         cells = features.permute(0, 2, 3, 1)
-        outputs = product(
+        outputs = matmul_integer_to_float(
             cells,
             self.weight.flatten(1),
             zero=self.enter_zero,
@@ -152,10 +156,10 @@ class Int8Residual(nn.Sequential):
         for layer in self:
             inside = layer(inside)
         if torch.onnx.is_in_onnx_export():
-            scaled = [torch.ones(()), byte(CENTRE)]
+            scaled = [torch.ones(()), uint8_constant(CENTRE)]
             inputs = [features, *scaled, inside, *scaled, *scaled]
             name = "com.microsoft::QLinearAdd"
-            return operator(name, inputs, {}, features.shape)
+            return onnx_operator(name, inputs, {}, features.shape)
         return add_bytes(features, inside)
 
 
@@ -224,7 +228,7 @@ class Int8Between(nn.Module):
             for top in range(kernel)
             for left in range(kernel)
         ]
-        values = product(
+        values = matmul_integer_to_float(
             torch.cat(windows, 3),
             self.conv.weight.permute(0, 2, 3, 1).flatten(1),
             zero=self.conv.enter_zero,

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 
-def byte(value: int) -> Tensor:
+def uint8_constant(value: int) -> Tensor:
     """A constant of a graph."""
     return torch.tensor(value, dtype=torch.uint8)
 
 
-def operator(
+def onnx_operator(
     name: str,
     inputs: Sequence[Tensor],
     attributes: dict[str, Any],
@@ -28,7 +28,7 @@ def operator(
     return result
 
 
-def product(
+def matmul_integer_to_float(
     codes: Tensor,
     weight: Tensor,
     *,
@@ -47,9 +47,11 @@ def product(
         scale: (C,) what the sums are multiplied by.
         offset: (C,) added then; None adds nothing.
     """
-    zeros = byte(zero), torch.zeros(len(scale), dtype=torch.int8)
+    zeros = uint8_constant(zero), torch.zeros(len(scale), dtype=torch.int8)
     inputs = [codes, weight.T, torch.ones(()), scale, *zeros]
     if offset is not None:
         inputs.append(offset)
     name = "com.microsoft::MatMulIntegerToFloat"
-    return operator(name, inputs, {}, (*codes.shape[:-1], len(scale)), torch.float32)
+    return onnx_operator(
+        name, inputs, {}, (*codes.shape[:-1], len(scale)), torch.float32
+    )
