@@ -198,12 +198,13 @@ class Admission:
             self.leave(ticket)
 
     def leave(self, ticket: Ticket) -> None:
-        """The place of a request is free: its answer is sent, or it ends without; may come again.
+        """Free the place of a request that is answered, or ends without; may be called again.
 
         A client may ask again as soon as it has the answer, before all has ended here.
         """
-        self.inside -= ticket.is_inside
-        ticket.is_inside = False
+        if ticket.is_inside:
+            ticket.is_inside = False
+            self.inside -= 1
 
     def answered(self) -> None:
         """A request has ended, in time or not: the time since the one before was spent on it."""
