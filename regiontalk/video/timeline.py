@@ -38,12 +38,14 @@ class Track:
         confidence: mean of the captions with that name, 0..1.
         times: when it was seen, in seconds, rising.
         boxes: where, one a time; empty for a sentence about whole frames.
+        sure: whether the model was sure of that name at one of the times.
     """
 
     text: str
     confidence: float
     times: tuple[float, ...]
     boxes: tuple[Box, ...] = ()
+    sure: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -110,6 +112,7 @@ class _OpenTrack:
     times: list[float] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
     votes: dict[str, list[float]] = field(default_factory=dict)
+    sure_texts: set[str] = field(default_factory=set)
 
     def add(
         self, frame: int, time: float, region: RegionCaption, with_box: bool
@@ -119,7 +122,10 @@ class _OpenTrack:
         self.times.append(time)
         if with_box:
             self.boxes.append(region.box)
-        self.votes.setdefault(region.text or "", []).append(region.confidence)
+        text = region.text or ""
+        self.votes.setdefault(text, []).append(region.confidence)
+        if region.sure:
+            self.sure_texts.add(text)
 
     def text(self) -> str:
         """The name that most confidence speaks for."""
@@ -131,7 +137,8 @@ class _OpenTrack:
         text = self.text()
         votes = self.votes[text]
         confidence = sum(votes) / len(votes)
-        return Track(text, confidence, tuple(self.times), tuple(self.boxes))
+        times, boxes = tuple(self.times), tuple(self.boxes)
+        return Track(text, confidence, times, boxes, text in self.sure_texts)
 
 
 class Tracker:
@@ -278,8 +285,9 @@ def _cue(track: Track, times: Sequence[float], last: float) -> tuple[float, floa
     """Start, end (when the next frame was looked at) and escaped words."""
     following = bisect_right(times, track.times[-1])
     end = times[following] if following < len(times) else last
+    hedge = "" if track.sure else "perhaps: "
     text = escape(" ".join(track.text.split()), quote=False)
-    return track.times[0], end, text
+    return track.times[0], end, hedge + text
 
 
 def _clock(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +115,17 @@ def test_webvtt() -> None:
         "00:00:02.500\na ball\n\n00:00:02.500 --> 00:00:03.500\nit &lt;rains&gt; &amp; "
         "rains\n"
     )
+
+
+def test_a_scene_that_no_frame_was_sure_of_is_hedged() -> None:
+    tracker = Tracker(3)
+    for time, is_sure in enumerate([False, True, False]):
+        words = "a dog runs" if time < 2 else "a cat sleeps"
+        tracker.add(time, replace(region(LEFT, words), sure=is_sure), [])
+    scenes = tracker.scenes()
+    assert [scene.sure for scene in scenes] == [True, False]
+    cues = webvtt(replace(TIMELINE, scenes=scenes, things=()), 3.5).splitlines()
+    assert cues[3::3] == ["a dog runs", "perhaps: a cat sleeps"]
 
 
 def test_json() -> None:

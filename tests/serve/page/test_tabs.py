@@ -62,6 +62,7 @@ def test_describe(open_page: Open, photo: Path, see: See) -> None:
     with page.expect_download() as download:
         page.click("#save")
     document = json.loads(download.value.path().read_text())
+    assert said.startswith("perhaps: ") is not document["caption"]["sure"]
     assert {region["text"] for region in document["regions"]} == {None} and len(
         document["regions"]
     ) == before + 1
